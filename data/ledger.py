@@ -1,0 +1,67 @@
+"""What runs write down and read back: results of contracts, forecasts, scores, decisions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from data.warehouse import Connection, as_utc, query
+
+TABLES = ("contract_results", "forecasts", "scores", "gate_decisions")
+
+
+def append(con: Connection, table: str, rows: pl.DataFrame) -> int:
+    """Adds rows to one of TABLES by column name, all or none; columns left out are NULL."""
+    if table not in TABLES:
+        raise ValueError(f"{table!r} is not a ledger table; expected one of {', '.join(TABLES)}.")
+    con.register("ledger_rows", rows)
+    try:
+        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM ledger_rows")
+    finally:
+        con.unregister("ledger_rows")
+    return rows.height
+
+
+def append_decision(
+    con: Connection,
+    *,
+    decided_at: datetime,
+    gate: str,
+    outcome: str,
+    reasons: Sequence[str],
+    measurements: Mapping[str, object],
+) -> None:
+    """Keeps one gate decision with its reasons and what was measured."""
+    con.execute(
+        "INSERT INTO gate_decisions VALUES (?, ?, ?, ?, ?)",
+        [as_utc(decided_at), gate, outcome, list(reasons), json.dumps(dict(measurements))],
+    )
+
+
+def last_day(con: Connection) -> date | None:
+    """The newest day of published sales; None when there are none."""
+    day: date | None = query(con, "last_day")["ds"][0]
+    return day
+
+
+def issued_forecasts(con: Connection, since: date) -> pl.DataFrame:
+    """Forecasts issued from cutoffs not before `since`: columns FORECAST, model, snapshot_id, …"""
+    return query(con, "issued_forecasts", since=since)
+
+
+def is_issued(con: Connection, cutoff: date, model: str) -> bool:
+    """Whether forecasts of this model from this cutoff are in the ledger."""
+    return bool(query(con, "is_issued", cutoff=cutoff, model=model)["issued"][0])
+
+
+def failed_checks(con: Connection, since: datetime) -> list[str]:
+    """Names of the contract checks that failed at or after `since`, of batches not published since."""
+    return query(con, "failed_checks", since=as_utc(since))["check_name"].to_list()
+
+
+def view_features(con: Connection, files: Sequence[Path]) -> None:
+    """Lays the view `features` over Parquet files of one feature view, for its contract."""
+    names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
+    con.execute(f"CREATE OR REPLACE VIEW features AS SELECT * FROM read_parquet([{names}])")

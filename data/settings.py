@@ -1,0 +1,129 @@
+"""Every setting of the system, read once from the environment."""
+
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings from `SHELFCAST_*` environment variables or a `.env` file in the project's root."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SHELFCAST_", env_file=ROOT / ".env", frozen=True, extra="ignore"
+    )
+
+    state_dir: Path = Field(
+        default=ROOT / "data" / "state",
+        description="Folder of everything that is written at run time.",
+    )
+    mode: Literal["replay", "live"] = Field(
+        default="replay",
+        description="replay: the day after the last one loaded plays today; live: the clock does.",
+    )
+
+    source: str = Field(
+        default="completejourney", description="Name of the SQL file in data/sources to read from."
+    )
+    source_path: str = Field(
+        default="", description="File or glob that the csv and parquet sources read."
+    )
+    grain: Literal["department", "category"] = Field(
+        default="department", description="What an item is in The Complete Journey data."
+    )
+    timezone: str = Field(
+        default="America/New_York", description="Time zone of the business day and of schedules."
+    )
+    closed_days: tuple[str, ...] = Field(
+        default=("12-25",), description="Days (month-day) on which every store is closed."
+    )
+    holiday_country: str = Field(
+        default="US", description="Country whose public holidays the calendar features use."
+    )
+
+    first_cutoff: date = Field(
+        default=date(2017, 9, 10),
+        description="Last day of sales that the first training sees; series are chosen on it.",
+    )
+    series_min_days: int = Field(
+        default=70, ge=1, description="Selling days that a series needs by the first cutoff."
+    )
+    series_active_days: int = Field(
+        default=56, ge=1, description="A series must have sold within this many days before it."
+    )
+    horizon: int = Field(default=28, ge=1, le=28, description="Days ahead that models forecast.")
+
+    trials: int = Field(default=12, ge=1, description="Optuna trials of a training.")
+    tuning_seconds: int = Field(
+        default=100, ge=1, description="Time limit of the search; a started trial is finished."
+    )
+    seed: int = Field(default=7, description="Seed of the search, the boosters and the samples.")
+
+    drift_statistics: Literal["alibi", "scipy"] = Field(
+        default="alibi",
+        description="Library that computes drift statistics; alibi-detect is under BSL 1.1.",
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address that every server binds to.")
+    prefect_port: int = Field(default=4200, description="Port of the Prefect server and UI.")
+    mlflow_port: int = Field(default=5000, description="Port of the MLflow server and UI.")
+    serve_port: int = Field(default=8000, description="Port of the forecast API.")
+    ray_port: int = Field(default=6379, description="Port of the Ray head (GCS).")
+    ray_dashboard_port: int = Field(default=8265, description="Port of the Ray dashboard and API.")
+    ray_agent_port: int = Field(default=52365, description="Port of Ray's dashboard agent.")
+    ray_metrics_port: int = Field(default=8085, description="Port of Ray's Prometheus metrics.")
+    ray_client_port: int = Field(default=9991, description="Port of the Ray client server.")
+
+    @property
+    def warehouse_path(self) -> Path:
+        """DuckDB file; one process at a time may have it open."""
+        return self.state_dir / "warehouse.duckdb"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """One folder of Parquet files per snapshot id, never changed once written."""
+        return self.state_dir / "snapshots"
+
+    @property
+    def features_dir(self) -> Path:
+        """Feast's offline store: `VIEW/YYYY-MM-DD/CREATED.parquet`."""
+        return self.state_dir / "features"
+
+    @property
+    def champions_dir(self) -> Path:
+        """Exported model versions, one folder each: booster.txt, manifest.json, sha256.json."""
+        return self.state_dir / "champions"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Logs of the local stack's processes."""
+        return self.state_dir / "logs"
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"http://{self.host}:{self.prefect_port}/api"
+
+    @property
+    def prefect_ui_url(self) -> str:
+        return f"http://{self.host}:{self.prefect_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def serve_url(self) -> str:
+        return f"http://{self.host}:{self.serve_port}"
+
+    @property
+    def ray_dashboard_url(self) -> str:
+        return f"http://{self.host}:{self.ray_dashboard_port}"
+
+    @property
+    def ray_token_path(self) -> Path:
+        """Token that Ray's dashboard API asks for; created by the stack, mode 0600."""
+        return self.state_dir / "ray.token"

@@ -1,0 +1,1 @@
+SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY reason

@@ -1,0 +1,54 @@
+-- Tables of the warehouse. Timestamps are instants (UTC); ds is a business day, without a zone.
+
+-- The raw record of every delivery. exclusion: the rule that keeps the row out of sales, or NULL;
+-- copies: rows of the same key in the batch.
+CREATE TABLE IF NOT EXISTS landing (
+    batch_id VARCHAR, store_id VARCHAR, item_id VARCHAR, ds DATE, y DOUBLE, price DOUBLE,
+    exclusion VARCHAR, copies BIGINT, known_at TIMESTAMPTZ
+);
+
+-- Bitemporal and append-only: a revision of (store_id, item_id, ds) is a later row.
+CREATE TABLE IF NOT EXISTS sales (
+    store_id VARCHAR, item_id VARCHAR, ds DATE, y DOUBLE, price DOUBLE, known_at TIMESTAMPTZ,
+    batch_id VARCHAR
+);
+
+-- Promotion plan: how many products of the item are on display or in the mailer on a day.
+CREATE TABLE IF NOT EXISTS plan (
+    store_id VARCHAR, item_id VARCHAR, ds DATE, display DOUBLE, mailer DOUBLE,
+    known_at TIMESTAMPTZ, batch_id VARCHAR
+);
+
+CREATE TABLE IF NOT EXISTS quarantine (
+    batch_id VARCHAR, store_id VARCHAR, item_id VARCHAR, ds DATE, y DOUBLE, price DOUBLE,
+    known_at TIMESTAMPTZ, reason VARCHAR
+);
+
+-- One row per publication or rejection of a batch; status: published | rejected.
+CREATE TABLE IF NOT EXISTS ingest_log (
+    batch_id VARCHAR, source VARCHAR, since DATE, until DATE, as_of TIMESTAMPTZ,
+    rows_landed BIGINT, rows_published BIGINT, rows_excluded BIGINT, rows_quarantined BIGINT,
+    status VARCHAR
+);
+
+CREATE TABLE IF NOT EXISTS contract_results (
+    checked_at TIMESTAMPTZ, subject VARCHAR, contract VARCHAR, check_name VARCHAR,
+    outcome VARCHAR, measured DOUBLE, expected VARCHAR
+);
+
+CREATE TABLE IF NOT EXISTS forecasts (
+    store_id VARCHAR, item_id VARCHAR, cutoff DATE, ds DATE, step INTEGER, y_hat DOUBLE,
+    "q0.025" DOUBLE, "q0.1" DOUBLE, "q0.25" DOUBLE, "q0.5" DOUBLE, "q0.75" DOUBLE,
+    "q0.9" DOUBLE, "q0.975" DOUBLE,
+    model VARCHAR, snapshot_id VARCHAR, feature_service VARCHAR, issued_at TIMESTAMPTZ
+);
+
+CREATE TABLE IF NOT EXISTS scores (
+    scored_at TIMESTAMPTZ, model VARCHAR, cutoff DATE, level VARCHAR, lead_week INTEGER,
+    metric VARCHAR, value DOUBLE, n BIGINT
+);
+
+-- measurements: a JSON object.
+CREATE TABLE IF NOT EXISTS gate_decisions (
+    decided_at TIMESTAMPTZ, gate VARCHAR, outcome VARCHAR, reasons VARCHAR[], measurements VARCHAR
+);

@@ -1,0 +1,206 @@
+"""The whole main job on real data, through the running stack: what `make demo` does."""
+
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+import stack
+from data.settings import Settings
+from data.warehouse import connect, known_at_morning, query, sales_as_of
+
+OUT = Console(highlight=False, soft_wrap=True)
+RUN_LIMIT_SECONDS = 1800
+BARS = "▁▂▃▄▅▆▇█"
+
+
+class RunFailed(RuntimeError):
+    """A deployment's run did not end well."""
+
+
+class Prefect:
+    """The few calls of the Prefect REST API that following a run takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=15)
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Starts a run of `FLOW/NAME`; returns its id."""
+        found = self.client.get(f"deployments/name/{deployment}").raise_for_status().json()
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        url = f"deployments/{found['id']}/create_flow_run"
+        return str(self.client.post(url, json=body).raise_for_status().json()["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        body: dict[str, Any] = self.client.get(f"flow_runs/{run}").raise_for_status().json()
+        return body
+
+    def children(self, run: str) -> list[dict[str, Any]]:
+        """Subflow runs of a run, oldest first."""
+        body = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "START_TIME_ASC"}
+        found: list[dict[str, Any]] = (
+            self.client.post("flow_runs/filter", json=body).raise_for_status().json()
+        )
+        return found
+
+
+def follow(prefect: Prefect, deployment: str, parameters: dict[str, Any]) -> str:
+    """Starts a deployment and prints its steps as they end; returns the final message.
+
+    Raises RunFailed with the run's own message when it fails or does not end in time.
+    """
+    run, started, shown = prefect.start(deployment, parameters), time.monotonic(), set()
+    with OUT.status(f"{deployment}: waiting for the worker") as status:
+        while time.monotonic() - started < RUN_LIMIT_SECONDS:
+            state = prefect.state(run)
+            steps = prefect.children(run)
+            for step in steps:
+                name = step["name"].split(" until ")[0]
+                if step["state_type"] == "RUNNING":
+                    elapsed = time.monotonic() - started
+                    status.update(f"{name} is running ({elapsed:.0f} s since the start)")
+                elif step["id"] not in shown and step["state_type"] in ("COMPLETED", "FAILED"):
+                    shown.add(step["id"])
+                    message = step["state"]["message"] or ""
+                    OUT.print(f"  {name:<12} {step['total_run_time']:6.1f} s  {message}")
+            if state["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                break
+            time.sleep(0.5)
+    message = str((state["state"] or {}).get("message") or "")
+    if state["state_type"] != "COMPLETED":
+        raise RunFailed(f"{deployment} ended as {state['state_name']}: {message}")
+    OUT.print(f"  {deployment:<12} {time.monotonic() - started:6.1f} s  {message}")
+    return message
+
+
+def plant(settings: Settings) -> tuple[Path, dict[str, Any]]:
+    """Writes a redelivery of one day: one row revised, three rows that break the contract.
+
+    Returns the file and the revised row. The same rows every time, so that a second delivery is
+    recognised by its content.
+    """
+    day = settings.first_cutoff + timedelta(days=14)
+    with connect(settings) as con:
+        known = sales_as_of(con, known_at_morning(day, settings.timezone))
+    rows = known.filter(pl.col("ds") == day).sort("store_id", "item_id").head(120)
+    rows = rows.select("store_id", "item_id", "ds", "y", "price")
+    revised = rows.sort("y", "store_id", descending=True).row(0, named=True)
+    is_it = (pl.col("store_id") == revised["store_id"]) & (pl.col("item_id") == revised["item_id"])
+    rows = rows.with_columns(y=pl.when(is_it).then(pl.col("y") + 25).otherwise(pl.col("y")))
+    bad = rows.head(3).with_columns(
+        item_id=pl.Series(["NEGATIVE", "LATER", None]),
+        ds=pl.Series([day, day + timedelta(days=400), day]),
+        y=pl.Series([-4.0, 1.0, 2.0]),
+    )
+    path = settings.state_dir / "demo" / "redelivery.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.concat([rows, bad]).write_csv(path)
+    return path, revised
+
+
+def show_knowledge(settings: Settings, revised: dict[str, Any]) -> None:
+    """Prints the revised row as known before and after, and what went to quarantine."""
+    key = (pl.col("store_id") == revised["store_id"]) & (pl.col("item_id") == revised["item_id"])
+    with connect(settings) as con:
+        morning = known_at_morning(revised["ds"], settings.timezone)
+        before, after = (
+            sales_as_of(con, at).filter(key & (pl.col("ds") == revised["ds"]))["y"][0]
+            for at in (morning, morning + timedelta(days=3650))
+        )
+        reasons = query(con, "quarantined")
+    OUT.print(
+        f"  Store {revised['store_id']}, {revised['item_id']}, {revised['ds']}: "
+        f"{before:g} units as known the next morning, {after:g} as known now."
+    )
+    for reason, n in reasons.iter_rows():
+        OUT.print(f"  In quarantine: {n} x {reason}")
+
+
+def sparkline(values: list[float]) -> str:
+    """The values as one line of bars, scaled to the largest."""
+    top = max(values) or 1.0
+    return "".join(BARS[min(int(v / top * len(BARS)), len(BARS) - 1)] for v in values)
+
+
+def show_forecast(settings: Settings, series: dict[str, str]) -> None:
+    """Fetches one forecast over REST and prints two weeks of it."""
+    url = f"{settings.serve_url}/v1/forecasts"
+    body = {"series": [series], "horizon": 28, "quantiles": [0.1, 0.5, 0.9]}
+    answer = httpx.post(url, json=body, timeout=15).raise_for_status().json()
+    one = answer["forecasts"][0]
+    table = Table(
+        title=f"Store {series['store_id']}, {series['item_id']}: units a day after "
+        f"{one['cutoff']}, model {answer['model_version']}, snapshot {one['snapshot_id']}",
+        title_justify="left",
+    )
+    for name in ("day", "expected", "80 % of days between"):
+        table.add_column(name, justify="right")
+    for day in one["days"][:14]:
+        low, high = day["quantiles"]["0.1"], day["quantiles"]["0.9"]
+        table.add_row(day["ds"], f"{day['y_hat']:.1f}", f"{low:.1f} and {high:.1f}")
+    OUT.print(table)
+    OUT.print(f"  28 days  {sparkline([day['y_hat'] for day in one['days']])}\n")
+
+
+def show_accuracy(settings: Settings) -> None:
+    """Prints the matured forecasts' errors beside the baselines', and the gate's decision."""
+    with connect(settings) as con:
+        scores = query(con, "latest_scores")
+        decision = query(con, "latest_decision", gate="retrain").row(0, named=True)
+    wanted = {
+        "wrmsse mean": "WRMSSE, mean of levels",
+        "wrmsse total": "WRMSSE, total",
+        "wrmsse series": "WRMSSE, series",
+        "bias": "bias",
+        "coverage 80 inside": "inside 80 % interval",
+    }
+    table = Table(
+        title=f"28 days after {scores['cutoff'][0]}, forecast before they happened",
+        title_justify="left",
+    )
+    for name in ("model", *wanted.values()):
+        table.add_column(name, justify="right")
+    ranked = scores.filter(pl.col("metric") == "wrmsse mean").sort("value")["model"]
+    for model in ranked:
+        figures = dict(scores.filter(pl.col("model") == model).select("metric", "value").rows())
+        cells = [f"{figures[m]:.3f}" if m in figures else "" for m in wanted]
+        table.add_row(f"LightGBM, version {model}" if model.isdigit() else model, *cells)
+    OUT.print(table)
+    OUT.print(f"\nRetraining gate: [bold]{decision['outcome']}[/bold]")
+    for reason in decision["reasons"]:
+        OUT.print(f"  {reason}")
+
+
+def main() -> int:
+    """Runs the demonstration; 1 when a step failed, with its message printed."""
+    settings, started = Settings(), time.monotonic()
+    stack.up(settings)
+    prefect = Prefect(settings)
+    try:
+        OUT.print("\nThe main job, as Prefect deployments")
+        follow(prefect, "pipeline/pipeline", {})
+        OUT.print("\nA redelivery with a revised row and three bad ones")
+        path, revised = plant(settings)
+        follow(prefect, "ingest/ingest", {"source": "csv", "path": str(path)})
+        show_knowledge(settings, revised)
+    except (RunFailed, httpx.HTTPError) as error:
+        OUT.print(f"\n[red]{error}[/red]\nLogs are in {settings.logs_dir}; {settings.prefect_ui_url}")
+        return 1
+    OUT.print("\nA forecast over REST")
+    show_forecast(settings, {k: revised[k] for k in ("store_id", "item_id")})
+    show_accuracy(settings)
+    OUT.print(f"\nPrefect    {settings.prefect_ui_url}")
+    OUT.print(f"MLflow     {settings.mlflow_url}")
+    OUT.print(f"API        {settings.serve_url}/docs")
+    OUT.print(f"\nDone in {time.monotonic() - started:.0f} s. `make down` stops the stack.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

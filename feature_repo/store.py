@@ -1,0 +1,162 @@
+"""Reads and writes of the feature store; the only file that talks to Feast."""
+
+import io
+import os
+import runpy
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import yaml
+from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
+from feast.errors import FeatureServiceNotFoundException, FeatureViewNotFoundException
+
+from data.schema import CREATED, EVENT_TIME, FEATURE_SERVICE, KEYS, UTC, VIEWS
+from data.settings import Settings
+
+REPO = Path(__file__).resolve().parent
+# Feast's DuckDB store shares one connection per process, which two threads may not use at once.
+_offline = threading.Lock()
+
+
+class UnknownSeries(KeyError):
+    """A series that the feature store has no row for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class StaleFeatures(RuntimeError):
+    """Features that were asked for are not in the feature store."""
+
+
+def event_time(cutoff: date, timezone: str) -> datetime:
+    """When the cutoff's business day is over: the midnight after it, in UTC."""
+    midnight = datetime.combine(cutoff + timedelta(days=1), time(), ZoneInfo(timezone))
+    return midnight.astimezone(ZoneInfo("UTC"))
+
+
+def open_store(settings: Settings) -> FeatureStore:
+    """The feature store of feature_store.yaml with its paths in `settings.state_dir`."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    text = (REPO / "feature_store.yaml").read_text()
+    text = text.replace("${SHELFCAST_STATE_DIR}", str(settings.state_dir.resolve()))
+    config = RepoConfig(**yaml.safe_load(text), repo_path=REPO)
+    return FeatureStore(config=config)
+
+
+def apply(settings: Settings) -> list[str]:
+    """Registers the definitions of definitions.py; returns the names of what was applied."""
+    # Run, not imported: the paths of its sources are those of this state folder, every time.
+    os.environ["SHELFCAST_STATE_DIR"] = str(settings.state_dir.resolve())
+    declared = runpy.run_path(str(REPO / "definitions.py")).values()
+    objects = [o for o in declared if isinstance(o, (Entity, FeatureView, FeatureService))]
+    open_store(settings).apply(objects)
+    return [o.name for o in objects]
+
+
+def write_offline(
+    settings: Settings, view: str, frame: pl.DataFrame, *, cutoff: date, created: datetime
+) -> Path:
+    """Writes one view's rows of one cutoff, as known at `created` (UTC), to the offline store.
+
+    A file that exists is what was known then and stays as it is.
+    """
+    folder = settings.features_dir / view / str(cutoff)
+    path = folder / f"{created:%Y%m%dT%H%M%SZ}.parquet"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    keys, fields = VIEWS[view]
+    rows = frame.with_columns(
+        pl.lit(event_time(cutoff, settings.timezone)).cast(UTC).alias(EVENT_TIME),
+        pl.lit(created).cast(UTC).alias(CREATED),
+    ).select(*keys, EVENT_TIME, CREATED, *fields)
+    part = path.with_suffix(".part")
+    rows.write_parquet(part)
+    part.rename(path)
+    return path
+
+
+def offline_cutoffs(settings: Settings, view: str = "demand") -> list[date]:
+    """Cutoffs of which the offline store holds rows, sorted."""
+    folders = (settings.features_dir / view).glob("*")
+    return sorted(date.fromisoformat(f.name) for f in folders if any(f.glob("*.parquet")))
+
+
+def historical_features(settings: Settings, entities: pl.DataFrame) -> pl.DataFrame:
+    """Features of (store_id, item_id, event_timestamp) as known at that time, through Feast.
+
+    `event_timestamp` is a UTC time; only rows whose `created` is not after it are used. Returns the
+    entities in their order with the service's fields; a row that nothing was known of holds nulls.
+    Raises StaleFeatures when a view or the service is not in the registry.
+    """
+    rows = entities.with_row_index("row")
+    store = open_store(settings)
+    try:
+        with _offline, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            job = store.get_historical_features(
+                entity_df=rows.to_pandas(),
+                features=store.get_feature_service(FEATURE_SERVICE),
+                filter_by_created_timestamp=True,
+            )
+            table = job.to_arrow()
+    except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:
+        raise StaleFeatures(f"{error}; run the materialize deployment to apply it again.") from error
+    frame = pl.DataFrame(pl.from_arrow(table))
+    # Feast does not keep the order of rows.
+    return frame.sort("row").drop("row")
+
+
+def materialize(settings: Settings, cutoff: date) -> None:
+    """Loads the offline rows of one cutoff into the online store; older ones are refused.
+
+    Raises StaleFeatures when the online store already holds a newer cutoff: Feast would overwrite
+    the newer values without a word.
+    """
+    marker = settings.state_dir / "online_cutoff"
+    newest = date.fromisoformat(marker.read_text()) if marker.exists() else None
+    if newest and cutoff < newest:
+        raise StaleFeatures(
+            f"The online store holds features of {newest}; loading those of {cutoff} would replace "
+            "newer values by older ones. Materialize a cutoff that is not older."
+        )
+    end = event_time(cutoff, settings.timezone)
+    with _offline, warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore", DeprecationWarning)
+        open_store(settings).materialize(end - timedelta(hours=1), end + timedelta(hours=1))
+    marker.write_text(str(cutoff))
+
+
+def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """Newest features of (store_id, item_id) keys from the online store, in the given order.
+
+    Raises UnknownSeries naming the first key that was never materialized, StaleFeatures when a view
+    or the service is not in the registry.
+    """
+    try:
+        service = store.get_feature_service(FEATURE_SERVICE, allow_cache=True)
+        answer = store.get_online_features(
+            features=service,
+            entity_rows=[{"store_id": s, "item_id": i} for s, i in keys],
+        ).to_dict()
+    except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:
+        raise StaleFeatures(f"{error}; run the materialize deployment to apply it again.") from error
+    for (store_id, item_id), cutoff in zip(keys, answer["cutoff"], strict=True):
+        if cutoff is None:
+            raise UnknownSeries(
+                f"Series store_id={store_id!r}, item_id={item_id!r} is not known; "
+                "GET /v1/series lists those that are."
+            )
+    fields = [name for _, names in VIEWS.values() for name in names]
+    types = {n: pl.String if n in ("cutoff", "snapshot_id") else pl.Float64 for n in fields}
+    return pl.DataFrame(
+        {k: answer[k] for k in [*KEYS, *fields]},
+        schema={**dict.fromkeys(KEYS, pl.String), **types},
+    )

@@ -1,0 +1,173 @@
+"""Features as of a cutoff: pure functions of the sales and the plan that were known then."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from data.schema import DEMAND_FEATURES, KEYS, STORE_FEATURES, WEEK, WINDOWS
+from feature_repo.calendar import is_closed
+
+LONGEST = max(WINDOWS)
+PROFILE_DAYS = 56
+
+
+def _open_days(cutoff: date, closed_days: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Open days among the last n days, n = 0..LONGEST: counts (n,) and per ISO weekday (n, 7)."""
+    total, by_dow = np.zeros(LONGEST + 1), np.zeros((LONGEST + 1, 7))
+    for age in range(LONGEST):
+        day = cutoff - timedelta(days=age)
+        by_dow[age + 1] = by_dow[age]
+        if not is_closed(day, closed_days):
+            by_dow[age + 1, day.isoweekday() - 1] += 1
+        total[age + 1] = by_dow[age + 1].sum()
+    return total, by_dow
+
+
+def _sums(known: pl.DataFrame, keys: list[str], cutoff: date) -> pl.DataFrame:
+    """Sums per key over the windows that the features divide by open days; one row a key."""
+    age = (pl.lit(cutoff) - pl.col("ds")).dt.total_days()
+    y, price = pl.col("y"), pl.col("price")
+    dow = pl.col("ds").dt.weekday()
+    known = known.with_columns(age=age)
+    recent = pl.col("age")
+    return known.group_by(keys).agg(
+        age_days=recent.max(),
+        days_since_sale=recent.filter(y > 0).min(),
+        *(y.filter(recent < w).sum().alias(f"sum_{w}") for w in WINDOWS),
+        squares=(y * y).filter(recent < 28).sum(),
+        sold_28=((y > 0) & (recent < 28)).sum(),
+        price_7=price.filter(recent < 7).mean(),
+        price_28=price.filter(recent < 28).mean(),
+        price_84=price.filter(recent < LONGEST).mean(),
+        price_ever=price.mean(),
+        *(y.filter(recent == k - 1).sum().alias(f"lag_{k}") for k in WEEK),
+        *(
+            y.filter((dow == d) & (recent < days)).sum().alias(f"dow_{d}_{days}")
+            for d in WEEK
+            for days in (PROFILE_DAYS, LONGEST)
+        ),
+    )
+
+
+def _with_open_days(sums: pl.DataFrame, cutoff: date, closed_days: Sequence[str]) -> pl.DataFrame:
+    """Adds the open days of each window, never more than the series is old."""
+    total, by_dow = _open_days(cutoff, closed_days)
+    age = sums["age_days"].fill_null(0).to_numpy()
+    return sums.with_columns(
+        *(pl.Series(f"n_{w}", np.maximum(total[np.minimum(w, age + 1)], 1)) for w in WINDOWS),
+        *(
+            pl.Series(f"n_{d}_{days}", np.maximum(by_dow[np.minimum(days, age + 1), d - 1], 1))
+            for d in WEEK
+            for days in (PROFILE_DAYS, LONGEST)
+        ),
+    )
+
+
+def demand_features(
+    sales: pl.DataFrame,
+    plan: pl.DataFrame,
+    series: pl.DataFrame,
+    cutoff: date,
+    closed_days: Sequence[str],
+) -> pl.DataFrame:
+    """DEMAND_FEATURES of each series as of `cutoff`: (store_id, item_id, features), float64.
+
+    `sales` and `plan` hold what was known when the cutoff was over (schema SALES and PLAN); rows
+    after the cutoff are ignored. A day without a row of an existing series is a day on which
+    nothing was sold; closed days are no days. Series that have not sold yet have no row.
+    """
+    known = sales.filter(pl.col("ds") <= cutoff).join(series, on=KEYS, how="semi")
+    f = _with_open_days(_sums(known, KEYS, cutoff), cutoff, closed_days)
+    mean_28 = pl.col("sum_28") / pl.col("n_28")
+    promoted = (
+        plan.filter(
+            (pl.col("ds") <= cutoff) & (pl.col("ds") > cutoff - timedelta(days=28))
+        )
+        .group_by(KEYS)
+        .agg(display_28=pl.col("display").sum() / 28, mailer_28=pl.col("mailer").sum() / 28)
+    )
+    return (
+        f.with_columns(
+            *((pl.col(f"sum_{w}") / pl.col(f"n_{w}")).alias(f"mean_{w}") for w in WINDOWS),
+            std_28=(pl.col("squares") / pl.col("n_28") - mean_28**2).clip(0).sqrt(),
+            zero_share_28=(1 - pl.col("sold_28") / pl.col("n_28")).clip(0, 1),
+            days_since_sale=pl.col("days_since_sale").fill_null(pl.col("age_days") + 1),
+            price_ratio=pl.col("price_7") / pl.col("price_84"),
+            price_28=pl.coalesce("price_28", "price_84", "price_ever"),
+            *(
+                (pl.col(f"dow_{d}_{PROFILE_DAYS}") / pl.col(f"n_{d}_{PROFILE_DAYS}")).alias(
+                    f"dow_mean_{d}"
+                )
+                for d in WEEK
+            ),
+        )
+        .join(promoted, on=KEYS, how="left")
+        .with_columns(pl.col("display_28", "mailer_28").fill_null(0), pl.col("price_ratio").fill_null(1))
+        .select(*KEYS, pl.col(DEMAND_FEATURES).cast(pl.Float64))
+        .sort(KEYS)
+    )
+
+
+def store_features(
+    sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, closed_days: Sequence[str]
+) -> pl.DataFrame:
+    """STORE_FEATURES of each store as of `cutoff`: (store_id, features), float64.
+
+    Summed over the chosen series of the store; an index of 1 is the store's mean day.
+    """
+    known = sales.filter(pl.col("ds") <= cutoff).join(series, on=KEYS, how="semi")
+    f = _with_open_days(_sums(known, ["store_id"], cutoff), cutoff, closed_days)
+    mean_day = pl.col(f"sum_{LONGEST}") / pl.col(f"n_{LONGEST}")
+    return (
+        f.with_columns(
+            store_mean_28=pl.col("sum_28") / pl.col("n_28"),
+            store_mean_56=pl.col("sum_56") / pl.col("n_56"),
+            *(
+                pl.when(mean_day > 0)
+                .then(pl.col(f"dow_{d}_{LONGEST}") / pl.col(f"n_{d}_{LONGEST}") / mean_day)
+                .otherwise(1.0)
+                .alias(f"store_dow_index_{d}")
+                for d in WEEK
+            ),
+        )
+        .select("store_id", pl.col(STORE_FEATURES).cast(pl.Float64))
+        .sort("store_id")
+    )
+
+
+# Ratios, so that a big and a small series can be pooled in one sample.
+SCALE_FREE = ["level_week", "level_month", "variation", "zero_share_28", "weekend", "price_ratio"]
+
+
+def scale_free(features: pl.DataFrame) -> pl.DataFrame:
+    """SCALE_FREE of feature rows, NaN where a series sold nothing: keys, cutoff and the ratios."""
+    weekend = pl.mean_horizontal("dow_mean_6", "dow_mean_7")
+    return features.select(
+        *KEYS,
+        "cutoff",
+        level_week=pl.col("mean_7") / pl.col("mean_56"),
+        level_month=pl.col("mean_28") / pl.col("mean_84"),
+        variation=pl.col("std_28") / pl.col("mean_28"),
+        zero_share_28="zero_share_28",
+        weekend=weekend / pl.col("mean_56"),
+        price_ratio="price_ratio",
+    )
+
+
+def drift_samples(
+    features: pl.DataFrame, window: Sequence[date], cutoff: date, *, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Reference and current samples for drift tests: SCALE_FREE, one row per series each.
+
+    Rows of one series at several cutoffs overlap, so a test that takes them for independent raises
+    false alarms: the reference takes each series at one cutoff of `window`, drawn by `seed`.
+    """
+    ratios = scale_free(features).sort(*KEYS, "cutoff")
+    reference = (
+        ratios.filter(pl.col("cutoff").is_in(list(window)))
+        .sample(fraction=1.0, shuffle=True, seed=seed)
+        .unique(KEYS, keep="first", maintain_order=True)
+    )
+    return reference, ratios.filter(pl.col("cutoff") == cutoff)

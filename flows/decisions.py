@@ -1,0 +1,31 @@
+"""Keeps gate decisions where people find them: a table row and an artifact."""
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from checks.gates import GateDecision
+from data import ledger
+from data.settings import Settings
+from flows.slots import clock, warehouse
+
+
+@task
+def keep(settings: Settings, decision: GateDecision, subject: str) -> None:
+    """Writes a decision to the table gate_decisions and shows it in the Prefect UI."""
+    with warehouse(settings) as con:
+        ledger.append_decision(
+            con,
+            decided_at=clock(settings, con)[1],
+            gate=decision.gate,
+            outcome=decision.outcome,
+            reasons=decision.reasons,
+            measurements=decision.measurements,
+        )
+    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+    measured = "\n".join(f"| {k} | {v} |" for k, v in decision.measurements.items())
+    create_markdown_artifact(
+        key=f"gate-{decision.gate}",
+        markdown=f"# {decision.outcome}: {subject}\n\n{reasons}\n\n"
+        f"| measured | value |\n|---|---|\n{measured}\n",
+        description=f"{subject}: {decision.outcome}",
+    )

@@ -1,0 +1,58 @@
+"""Forecasts every series for the coming days and keeps what was forecast."""
+
+from datetime import date
+
+import polars as pl
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, State
+
+from data import ledger
+from data.schema import FEATURE_SERVICE
+from data.settings import Settings
+from flows.materialize import take_snapshot
+from flows.slots import clock, warehouse
+from models import registry
+from models.batch import batch_forecasts
+
+
+@task
+def issue(settings: Settings, snapshot: str) -> tuple[pl.DataFrame, str]:
+    """Forecasts of the champion and of every baseline from the snapshot's cutoff."""
+    champion = registry.load(settings)
+    return batch_forecasts(settings, snapshot, champion), champion.version
+
+
+@task
+def write(settings: Settings, forecasts: pl.DataFrame, snapshot_id: str) -> int:
+    """Adds the forecasts to the ledger, once per model and cutoff."""
+    cutoff: date = forecasts["cutoff"][0]
+    with warehouse(settings) as con:
+        known = [m for m in forecasts["model"].unique() if ledger.is_issued(con, cutoff, m)]
+        rows = forecasts.filter(~pl.col("model").is_in(known)).with_columns(
+            snapshot_id=pl.lit(snapshot_id),
+            feature_service=pl.lit(FEATURE_SERVICE),
+            issued_at=pl.lit(clock(settings, con)[1]),
+        )
+        return ledger.append(con, "forecasts", rows) if rows.height else 0
+
+
+@flow(flow_run_name="forecast")
+def forecast() -> State[int]:
+    """Issues the forecasts of all series from the last day of sales; the ledger keeps them."""
+    settings = Settings()
+    snapshot = take_snapshot(settings)
+    forecasts, version = issue(settings, str(snapshot))
+    written = write(settings, forecasts, snapshot.name)
+    own = forecasts.filter(pl.col("model") == version)
+    daily = own.group_by("ds").agg(units=pl.col("y_hat").sum().round(0)).sort("ds")
+    lines = "\n".join(f"| {ds} | {units:,.0f} |" for ds, units in daily.iter_rows())
+    create_markdown_artifact(
+        key="forecast", markdown=f"| day | units, all series |\n|---|---|\n{lines}\n"
+    )
+    kept = f"{written:,} rows kept" if written else "already kept"
+    series = own.select("store_id", "item_id").unique().height
+    return Completed(
+        message=f"{series} series x {settings.horizon} days from {own['cutoff'][0]}, {kept}",
+        data=written,
+    )

@@ -1,0 +1,127 @@
+"""Takes deliveries of sales into the warehouse: land, audit by contract, publish or reject."""
+
+from datetime import date, datetime, timedelta
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, State
+
+from checks import contracts
+from data import ingest as loading
+from data import ledger, sources
+from data.settings import Settings
+from data.warehouse import known_at_morning, plan_known_until
+from flows.slots import clock, warehouse
+
+
+@task(task_run_name="deliver {since} to {until}")
+def deliver(
+    settings: Settings, source: str, path: str, since: date | None, until: date | None
+) -> dict[str, object]:
+    """Takes one delivery through write, audit and publish; a breach publishes nothing."""
+    with warehouse(settings) as con:
+        rows = sources.read_sales(
+            con, settings, source=source, path=path, since=since, until=until
+        )
+        as_of = _delivery_time(settings, clock(settings, con)[1], path, until)
+        batch = loading.land(con, settings, rows, source=source, as_of=as_of)
+        about = {"batch": batch.batch_id[:12], "days": f"{batch.since} to {batch.until}"}
+        if loading.is_published(con, batch.batch_id):
+            return {**about, "result": "already loaded", "rows": batch.rows}
+        report = contracts.verify(
+            "landing",
+            con.cursor(),
+            as_of=as_of,
+            variables={"BATCH": batch.batch_id, "CLOSED": ",".join(settings.closed_days)},
+        )
+        results = contracts.rows(report, f"batch {about['batch']}", as_of)
+        ledger.append(con, "contract_results", results)
+        if not report.ok:
+            loading.reject(con, batch)
+            report.require(f"Delivery {about['batch']} of {source} ({about['days']})")
+        plan = None if path else sources.read_plan(
+            con, settings, source=source, known_after=plan_known_until(con), known_until=as_of
+        )
+        done = loading.publish(con, batch, contracts.row_rules(as_of=as_of), plan)
+    return {
+        **about,
+        "result": "published",
+        "rows": batch.rows,
+        "published": done.rows_published,
+        "unchanged": done.rows_unchanged,
+        "excluded": done.rows_excluded,
+        "quarantined": done.rows_quarantined,
+        "reasons": "; ".join(f"{n} x {reason}" for reason, n in sorted(done.reasons.items())),
+    }
+
+
+def _delivery_time(settings: Settings, now: datetime, path: str, until: date | None) -> datetime:
+    """When a delivery arrives: in replay, the morning after its day, and an own file an hour later."""
+    if settings.mode == "live":
+        return now
+    if path or until is None:
+        return now + timedelta(hours=1)
+    return known_at_morning(until, settings.timezone)
+
+
+@task
+def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[date | None, date]]:
+    """The deliveries that are due: the history up to the first cutoff at once, then day by day."""
+    with warehouse(settings) as con:
+        last, _ = clock(settings, con)
+        available = sources.days_available(con, settings, source)[1]
+    end = min(until or (last + timedelta(days=1) if last else settings.first_cutoff), available)
+    due: list[tuple[date | None, date]] = []
+    if last is None:
+        last = min(settings.first_cutoff, end)
+        due.append((None, last))
+    days = (last + timedelta(days=k) for k in range(1, (end - last).days + 1))
+    return due + [(d, d) for d in days if f"{d:%m-%d}" not in settings.closed_days]
+
+
+@task
+def audit(settings: Settings) -> None:
+    """Verifies the contract of the published sales as a whole; a breach fails the run."""
+    with warehouse(settings) as con:
+        now = clock(settings, con)[1]
+        report = contracts.verify("sales", con.cursor(), as_of=now)
+        ledger.append(con, "contract_results", contracts.rows(report, "sales", now))
+    report.require("The published sales")
+
+
+@flow(flow_run_name="ingest until {until}", log_prints=False)
+def ingest(
+    until: date | None = None, source: str | None = None, path: str = ""
+) -> State[list[dict[str, object]]]:
+    """Loads sales: the next day by default, every day until a date, or one file of your own.
+
+    Args:
+        until: last day of sales to load; empty loads the next day that is not loaded yet.
+        source: name of a SQL file in data/sources; empty takes the source of the settings.
+        path: a CSV or Parquet file for the csv and parquet sources, delivered now as one batch.
+    """
+    settings = Settings()
+    source = source or settings.source
+    due = [(None, None)] if path else due_days(settings, source, until)
+    if not due:
+        return Completed(message="no day is due: nothing to load", data=[])
+    deliveries = []
+    for since, last in due:
+        deliveries.append(deliver(settings, source, path, since, last))
+        get_run_logger().info("%s", deliveries[-1])
+    audit(settings)
+    create_table_artifact(key="deliveries", table=deliveries, description="What was delivered")
+    return Completed(message=_summary(deliveries), data=deliveries)
+
+
+def _summary(deliveries: list[dict[str, object]]) -> str:
+    def total(key: str) -> int:
+        return sum(int(str(d.get(key, 0))) for d in deliveries)
+
+    loaded = sum(d["result"] == "published" for d in deliveries)
+    if not loaded:
+        return f"{len(deliveries)} deliveries were already loaded"
+    counts = ", ".join(
+        f"{total(key):,} {key}" for key in ("published", "excluded", "quarantined") if total(key)
+    )
+    return f"{loaded} {'delivery' if loaded == 1 else 'deliveries'}: {counts or 'no new rows'}"

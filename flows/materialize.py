@@ -1,0 +1,109 @@
+"""Computes features as known at each cutoff, checks them, and loads them into the feature store."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, State
+
+from checks import contracts
+from data import ledger, snapshots
+from data.settings import Settings
+from data.warehouse import known_at_morning, query
+from feature_repo import store
+from feature_repo.build import feature_rows, known_versions
+from feature_repo.parity import parity
+from flows.slots import clock, warehouse
+from models.assembly import features_as_known, needed_cutoffs, read_snapshot
+
+
+@task
+def take_snapshot(settings: Settings) -> Path:
+    """Publishes the state of the data as a snapshot: Parquet that nothing changes any more."""
+    with warehouse(settings) as con:
+        _, as_of = clock(settings, con)
+        return snapshots.snapshot(con, settings, as_of, settings.horizon).folder
+
+
+@task
+def build(settings: Settings, snapshot: Path) -> list[date]:
+    """Writes the feature rows of the snapshot's cutoff, and of earlier ones that lack them."""
+    snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
+    first_day = sales["ds"].min()
+    with warehouse(settings) as con:
+        versions = query(con, "sales_versions")
+        plans = query(con, "plan_versions", since=first_day, until=cutoff)
+    wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon))
+    missing = sorted((wanted - set(store.offline_cutoffs(settings))) | {cutoff})
+    for day in missing:
+        as_of = known_at_morning(day, settings.timezone)
+        frames = feature_rows(
+            known_versions(versions, as_of),
+            known_versions(plans, as_of),
+            series,
+            cutoff=day,
+            snapshot_id=snapshot_id,
+            closed_days=settings.closed_days,
+        )
+        for view, frame in frames.items():
+            store.write_offline(settings, view, frame, cutoff=day, created=as_of)
+    return missing
+
+
+@task
+def check(settings: Settings, cutoff: date, series: int) -> None:
+    """Verifies the contract of the newest feature rows; a breach stops before they are loaded."""
+    files = sorted((settings.features_dir / "demand" / str(cutoff)).glob("*.parquet"))
+    with warehouse(settings) as con:
+        now = clock(settings, con)[1]
+        ledger.view_features(con, files[-1:])
+        report = contracts.verify(
+            "features", con.cursor(), as_of=now, variables={"MIN_ROWS": str(series)}
+        )
+        ledger.append(con, "contract_results", contracts.rows(report, f"features {cutoff}", now))
+    report.require(f"The features of {cutoff}")
+
+
+@task
+def load(settings: Settings, cutoff: date) -> None:
+    """Applies the definitions and loads the cutoff's rows into the online store."""
+    store.apply(settings)
+    store.materialize(settings, cutoff)
+
+
+@task
+def prove_parity(settings: Settings, cutoff: date, series: pl.DataFrame) -> int:
+    """Compares online and offline features one by one; a difference fails the run."""
+    keys = list(series.head(1000).iter_rows())
+    online = store.online_features(store.open_store(settings), keys)
+    offline = features_as_known(settings, series.head(1000), [cutoff])
+    table = parity(online, offline.with_columns(pl.col("cutoff").cast(pl.String)))
+    create_table_artifact(
+        key="online-offline-parity", table=table.to_dicts(), description=f"Features of {cutoff}"
+    )
+    wrong = table.filter(pl.col("different") > 0)
+    if wrong.height:
+        raise store.StaleFeatures(
+            f"Online and offline differ in {wrong['feature'].to_list()} for the cutoff {cutoff}; "
+            "run materialize again and look at the artifact online-offline-parity."
+        )
+    return table.height
+
+
+@flow(flow_run_name="materialize")
+def materialize() -> State[str]:
+    """Brings the feature store up to the last day of sales; earlier cutoffs are filled in."""
+    settings = Settings()
+    snapshot = take_snapshot(settings)
+    snapshot_id, cutoff, _, series = read_snapshot(snapshot)
+    written = build(settings, snapshot)
+    check(settings, cutoff, series.height)
+    load(settings, cutoff)
+    features = prove_parity(settings, cutoff, series)
+    return Completed(
+        message=f"{series.height} series as of {cutoff}, {len(written)} cutoffs written, "
+        f"{features} features equal online and offline, snapshot {snapshot_id}",
+        data=str(snapshot),
+    )

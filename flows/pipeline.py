@@ -1,0 +1,61 @@
+"""The whole main job in order, leaving out what is done already."""
+
+from datetime import date, timedelta
+
+from prefect import flow, task
+from prefect.states import Completed, State
+
+from checks.gates import GateDecision
+from data.settings import Settings
+from flows.deploy import deploy
+from flows.forecast import forecast
+from flows.ingest import ingest
+from flows.materialize import materialize
+from flows.retrain import retrain
+from flows.slots import clock, warehouse
+from flows.train import train
+from models import registry
+from serving.deploy import served_model
+
+
+@task(name="last day")
+def _day(settings: Settings) -> date:
+    """The last day of sales that is loaded; the smallest date when there is none."""
+    with warehouse(settings) as con:
+        return clock(settings, con)[0] or date.min
+
+
+@flow(flow_run_name="pipeline, {weeks} weeks")
+def pipeline(weeks: int = 4) -> State[GateDecision]:
+    """Loads, trains, serves and forecasts at the first cutoff, then goes on for some weeks.
+
+    Args:
+        weeks: weeks of daily deliveries after the first cutoff, each ended by a forecast.
+    """
+    settings = Settings()
+    skipped = []
+    if _day(settings) < settings.first_cutoff:
+        ingest(until=settings.first_cutoff)
+    else:
+        skipped.append("history is loaded")
+    materialize()
+    if registry.version_of(settings, registry.CHAMPION) is None:
+        train()
+    else:
+        skipped.append("a champion is trained")
+    champion = registry.version_of(settings, registry.CHAMPION)
+    if (served_model(settings) or {}).get("version") != champion:
+        deploy()
+    else:
+        skipped.append(f"version {champion} serves")
+    forecast()
+    end = settings.first_cutoff + timedelta(weeks=weeks)
+    if _day(settings) >= end:
+        skipped.append(f"sales are loaded through {_day(settings)}")
+    while (day := _day(settings)) < end:
+        ingest(until=min(day + timedelta(weeks=1), end))
+        materialize()
+        forecast()
+    decision = retrain()
+    note = f"skipped: {', '.join(skipped)}" if skipped else "nothing was skipped"
+    return Completed(message=note, data=decision)

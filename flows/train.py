@@ -1,0 +1,95 @@
+"""Tunes, trains and judges a model, registers it, and promotes it if the evidence allows."""
+
+from pathlib import Path
+
+import polars as pl
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.states import Completed, State
+
+from checks.gates import GateDecision, decide_promotion
+from data.settings import Settings
+from data.warehouse import query
+from flows.decisions import keep
+from flows.materialize import take_snapshot
+from flows.slots import warehouse
+from models import registry
+from models.assembly import training_data
+from models.backtest import TrainingData
+from models.promotion import evidence
+from models.training import Training
+from models.training import train as train_model
+
+
+@task
+def collect(settings: Settings, snapshot: Path) -> TrainingData:
+    """Reads features through Feast, sales from the snapshot and the plan from the warehouse."""
+    with warehouse(settings) as con:
+        plan = query(con, "plan_versions", since=None, until=None)
+    return training_data(settings, snapshot, plan)
+
+
+@task
+def fit(settings: Settings, data: TrainingData, trials: int, seconds: int) -> Training:
+    """Runs the search over rolling-origin folds and fits the model."""
+    return train_model(
+        data,
+        storage=settings.state_dir / "optuna.journal",
+        name=f"{data.snapshot_id} {data.cutoff}",
+        trials=trials,
+        seconds=seconds,
+        seed=settings.seed,
+    )
+
+
+@task
+def show(training: Training) -> None:
+    """Puts the backtest and the search into the Prefect UI."""
+    table = training.backtest.pivot(on="model", index="metric", values="value")
+    create_table_artifact(
+        key="backtest", table=table.to_dicts(), description="Holdout of 28 days, not tuned on"
+    )
+    best = training.trials.sort("wrmsse").head(10)
+    create_markdown_artifact(key="trials", markdown=f"```\n{best}\n```")
+
+
+@task(retries=2, retry_delay_seconds=5)
+def register(settings: Settings, training: Training, data: TrainingData) -> str:
+    """Logs the run to MLflow and registers the booster as challenger."""
+    return registry.register(settings, training, data)
+
+
+@task
+def judge(settings: Settings, training: Training, data: TrainingData) -> GateDecision:
+    """Measures the challenger against the champion and lets the gate decide."""
+    return decide_promotion(**evidence(settings, training, data))
+
+
+@flow(flow_run_name="train")
+def train(
+    trials: int | None = None, seconds: int | None = None, promote: bool = True
+) -> State[str | None]:
+    """Trains a model on everything known and promotes it if the gate says so.
+
+    Args:
+        trials: Optuna trials; empty takes the setting.
+        seconds: time limit of the search; empty takes the setting.
+        promote: off leaves a new model as challenger whatever the evidence (shadow).
+    """
+    settings = Settings()
+    data = collect(settings, take_snapshot(settings))
+    training = fit(settings, data, trials or settings.trials, seconds or settings.tuning_seconds)
+    show(training)
+    decision = judge(settings, training, data)
+    version = register(settings, training, data)
+    keep(settings, decision, f"promotion of version {version}")
+    promoted = promote and decision.outcome == "pass"
+    if promoted:
+        registry.promote(settings, version)
+    figures = training.manifest.backtest
+    return Completed(
+        message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "
+        f"{figures['wrmsse mean']:.3f}, {1 - figures['naive ratio']:.0%} below seasonal naive, "
+        f"{training.trials.height} trials on {data.grid.height:,} rows",
+        data=version if promoted else None,
+    )

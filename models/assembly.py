@@ -1,0 +1,90 @@
+"""Collects what a training or a forecast reads: features through Feast, sales from the snapshot."""
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from data.schema import EVENT_TIME, KEYS, UTC
+from data.settings import Settings
+from data.warehouse import known_at_morning
+from feature_repo.store import StaleFeatures, historical_features
+from models.backtest import TrainingData, fold_cutoffs
+from models.dataset import MatrixSpec, training_cutoffs
+from models.training import TUNING_FOLDS
+
+WARM_UP_DAYS = 56  # sales that the features of the first training cutoff rest on
+
+
+def needed_cutoffs(first_day: date, cutoff: date, horizon: int) -> list[date]:
+    """Cutoffs whose features a training at `cutoff` reads, on sales that begin at `first_day`.
+
+    Raises ValueError when there is too little history for the folds.
+    """
+    first = date.fromordinal(first_day.toordinal() + WARM_UP_DAYS)
+    folds = fold_cutoffs(cutoff, horizon, TUNING_FOLDS + 1)
+    if folds[0] <= first:
+        raise ValueError(
+            f"Training at {cutoff} needs sales from {first_day} to at least 8 weeks before its first "
+            f"fold {folds[0]}; choose a later cutoff or load older sales."
+        )
+    return sorted({*training_cutoffs(cutoff, first), *folds, cutoff})
+
+
+def features_as_known(
+    settings: Settings, series: pl.DataFrame, cutoffs: Sequence[date]
+) -> pl.DataFrame:
+    """Features of each series at each cutoff as known the morning after it, through Feast.
+
+    Series that had not sold by a cutoff have no row. Raises StaleFeatures naming a cutoff that
+    the feature store holds no rows of.
+    """
+    times = pl.DataFrame(
+        {
+            "asked": list(cutoffs),
+            EVENT_TIME: [known_at_morning(c, settings.timezone) for c in cutoffs],
+        },
+        schema={"asked": pl.Date, EVENT_TIME: UTC},
+    )
+    asked = series.select(KEYS).join(times, how="cross")
+    rows = historical_features(settings, asked.drop("asked")).with_columns(asked["asked"])
+    found = rows.filter(pl.col("cutoff") == pl.col("asked").cast(pl.String))
+    missing = sorted(set(cutoffs) - set(found["asked"].unique().to_list()))
+    if missing:
+        raise StaleFeatures(
+            f"The feature store holds no rows of cutoff {missing[0]} ({len(missing)} cutoffs are "
+            "missing); run the materialize deployment first."
+        )
+    return found.drop("asked").with_columns(pl.col("cutoff").str.to_date())
+
+
+def read_snapshot(folder: Path) -> tuple[str, date, pl.DataFrame, pl.DataFrame]:
+    """Id, cutoff, sales and series of a published snapshot."""
+    about = json.loads((folder / "snapshot.json").read_text())
+    sales = pl.read_parquet(folder / "sales.parquet")
+    series = pl.read_parquet(folder / "series.parquet")
+    return about["snapshot_id"], date.fromisoformat(about["cutoff"]), sales, series
+
+
+def training_data(settings: Settings, folder: Path, plan: pl.DataFrame) -> TrainingData:
+    """Everything a training at the snapshot's cutoff reads; `plan` of past and coming days."""
+    snapshot_id, cutoff, sales, series = read_snapshot(folder)
+    first_day: date = sales["ds"].min()  # type: ignore[assignment]
+    cutoffs = needed_cutoffs(first_day, cutoff, settings.horizon)
+    return TrainingData(
+        cutoff=cutoff,
+        horizon=settings.horizon,
+        snapshot_id=snapshot_id,
+        features=features_as_known(settings, series, cutoffs),
+        sales=sales.join(series, on=KEYS, how="semi"),
+        plan=plan.join(series, on=KEYS, how="semi"),
+        spec=matrix_spec(settings, series),
+    )
+
+
+def matrix_spec(settings: Settings, series: pl.DataFrame) -> MatrixSpec:
+    """What the matrix of these series depends on besides its frames."""
+    items = tuple(sorted(series["item_id"].unique().to_list()))
+    return MatrixSpec(items, settings.holiday_country, settings.closed_days)

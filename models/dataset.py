@@ -1,0 +1,148 @@
+"""From features per (series, cutoff) to the matrix a booster reads, one row per target day."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data.schema import EVENT_TIME, KEYS, WEEK, WINDOWS
+from feature_repo.calendar import CALENDAR_FEATURES, calendar_matrix, is_closed
+
+Matrix = NDArray[np.float64]
+
+PLAIN = [
+    *(f"mean_{w}" for w in WINDOWS),
+    *("std_28", "zero_share_28", "days_since_sale", "age_days", "price_28", "price_ratio"),
+    *("display_28", "mailer_28", "store_mean_28", "store_mean_56"),
+]
+BY_WEEKDAY = ["lag", "dow_mean", "store_dow_index"]  # the target's weekday is picked of seven
+INPUTS = ["step", *CALENDAR_FEATURES, *PLAIN, *BY_WEEKDAY, "display", "mailer", "item"]
+CATEGORICAL = ["item"]
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """What the matrix depends on besides its frames; kept with the model."""
+
+    items: tuple[str, ...]
+    holiday_country: str
+    closed_days: tuple[str, ...]
+
+
+def target_days(features: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """Keys of every target day: (store_id, item_id, cutoff, ds, step), series by series."""
+    steps = pl.int_ranges(1, horizon + 1, dtype=pl.Int32)
+    return (
+        features.select(*KEYS, pl.col("cutoff").cast(pl.Date))
+        .with_columns(step=steps)
+        .explode("step")
+        .with_columns(ds=pl.col("cutoff") + pl.duration(days=pl.col("step")))
+        .select(*KEYS, "cutoff", "ds", "step")
+    )
+
+
+def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> Matrix:
+    """Planned display and mailer of each target day, (rows, 2); only what was known then."""
+    if plan.is_empty():
+        return np.zeros((features.height * horizon, 2))
+    grid = target_days(features, horizon)
+    joined = grid.join(plan, on=[*KEYS, "ds"], how="left", maintain_order="left")
+    values = joined.select(pl.col("display", "mailer").fill_null(0)).to_numpy()
+    if EVENT_TIME in features.columns and "known_at" in plan.columns:
+        asked = np.repeat(features[EVENT_TIME].dt.epoch("us").to_numpy(), horizon)
+        known = joined["known_at"].dt.epoch("us").fill_null(0).to_numpy()
+        values = np.where((known <= asked)[:, None], values, 0.0)
+    return values
+
+
+def design_matrix(
+    features: pl.DataFrame, plan: pl.DataFrame, horizon: int, spec: MatrixSpec
+) -> tuple[Matrix, NDArray[np.bool_]]:
+    """Matrix (features.height * horizon, len(INPUTS)) and the mask of closed target days.
+
+    `features` holds the fields of the feature service with `cutoff` as text or date; `plan` the
+    promotion plan by target day. Rows are ordered by series, then by step.
+    """
+    n = features.height
+    cutoffs = features["cutoff"].cast(pl.Date).to_list()
+    calendars = {
+        c: calendar_matrix(c, horizon, spec.holiday_country, spec.closed_days) for c in set(cutoffs)
+    }
+    calendar = np.concatenate([calendars[c][0] for c in cutoffs])
+    closed = np.concatenate([calendars[c][1] for c in cutoffs])
+    weekday = calendar[:, 0].astype(int) - 1
+    row = np.repeat(np.arange(n), horizon)
+    x = np.empty((n * horizon, len(INPUTS)))
+    x[:, 0] = np.tile(np.arange(1, horizon + 1), n)
+    at = 1 + len(CALENDAR_FEATURES)
+    x[:, 1:at] = calendar
+    x[:, at : at + len(PLAIN)] = features.select(PLAIN).to_numpy()[row]
+    at += len(PLAIN)
+    x[:, at] = _same_weekday_lag(features, cutoffs)[row, weekday]
+    for offset, name in enumerate(BY_WEEKDAY[1:], start=1):
+        week = features.select(f"{name}_{d}" for d in WEEK).to_numpy()
+        x[:, at + offset] = week[row, weekday]
+    x[:, -3:-1] = _plan_columns(features, plan, horizon)
+    code = {item: float(i) for i, item in enumerate(spec.items)}
+    items = np.array([code.get(item, np.nan) for item in features["item_id"].to_list()])
+    x[:, -1] = items[row]
+    return x, closed
+
+
+def _same_weekday_lag(features: pl.DataFrame, cutoffs: list[date]) -> Matrix:
+    """Units of the newest Monday … Sunday up to each cutoff, (rows, 7)."""
+    lags = features.select(f"lag_{k}" for k in WEEK).to_numpy()
+    weekday_of_cutoff = np.array([c.isoweekday() for c in cutoffs])[:, None]
+    lag_of_weekday = (weekday_of_cutoff - np.arange(1, 8)[None, :]) % 7
+    return np.take_along_axis(lags, lag_of_weekday, axis=1)
+
+
+def actuals(
+    grid: pl.DataFrame, sales: pl.DataFrame, *, until: date, closed_days: tuple[str, ...]
+) -> pl.DataFrame:
+    """`grid` (store_id, item_id, ds, …) with `y`, in its order.
+
+    A day of a series without a row is a day on which nothing was sold: 0. Days after `until` and
+    closed days have no actual: null.
+    """
+    closed = [d for d in grid["ds"].unique().to_list() if is_closed(d, closed_days)]
+    y = grid.join(
+        sales.select(*KEYS, "ds", "y"), on=[*KEYS, "ds"], how="left", maintain_order="left"
+    )["y"]
+    known = (pl.col("ds") <= until) & ~pl.col("ds").is_in(closed)
+    return grid.with_columns(y).with_columns(
+        y=pl.when(known).then(pl.col("y").fill_null(0.0)).otherwise(None)
+    )
+
+
+def history(
+    sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, closed_days: tuple[str, ...]
+) -> pl.DataFrame:
+    """Dense daily grid (store_id, item_id, ds, y) per series from its first sale to the cutoff.
+
+    Closed days are left out: they are no days without demand.
+    """
+    known = sales.filter(pl.col("ds") <= cutoff).join(series.select(KEYS), on=KEYS, how="semi")
+    grid = (
+        known.group_by(KEYS)
+        .agg(first=pl.col("ds").min())
+        .with_columns(ds=pl.date_ranges("first", pl.lit(cutoff)))
+        .drop("first")
+        .explode("ds")
+        .sort(*KEYS, "ds")
+    )
+    dense = actuals(grid, known, until=cutoff, closed_days=closed_days)
+    return dense.filter(pl.col("y").is_not_null())
+
+
+def training_cutoffs(last: date, first: date, *, every: int = 5) -> list[date]:
+    """Cutoffs on a fixed grid of `every` days between two dates, ascending.
+
+    Five has no factor in common with seven, so that every weekday is the cutoff's in turn and a
+    lead is never one weekday alone. The grid is anchored to the calendar, not to `last`: later
+    trainings meet the same cutoffs again.
+    """
+    start = first + timedelta(days=-first.toordinal() % every)
+    return [start + timedelta(days=k) for k in range(0, (last - start).days + 1, every)]

@@ -1,0 +1,124 @@
+"""From features to forecasts with a trained booster; no effects but reading its own folder."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+
+from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
+from models import conformal, gbm
+from models.dataset import MatrixSpec, design_matrix, target_days
+
+BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
+
+
+class NoChampion(LookupError):
+    """No model has been promoted yet."""
+
+
+class HorizonTooLong(ValueError):
+    """A horizon that the model does not reach."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a booster needs to forecast, and where it comes from; plain JSON on disk."""
+
+    version: str
+    trained_cutoff: date
+    horizon: int
+    feature_service: str
+    snapshot_id: str
+    spec: MatrixSpec
+    calibration: dict[str, list[list[float]]]
+    backtest: dict[str, float]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        raw = json.loads(text)
+        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.pop("spec").items()}
+        raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
+        return cls(**raw, spec=MatrixSpec(**spec))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def save(folder: Path, booster_text: str, manifest: Manifest) -> Path:
+    """Writes a version's folder whole: under another name first, renamed when complete."""
+    part = folder.with_name(f"{folder.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    (part / BOOSTER).write_text(booster_text)
+    (part / MANIFEST).write_text(manifest.to_json())
+    digests = {name: _digest(part / name) for name in (BOOSTER, MANIFEST)}
+    (part / DIGESTS).write_text(json.dumps(digests, indent=1))
+    if folder.exists():
+        for file in part.iterdir():
+            file.rename(folder / file.name)
+        part.rmdir()
+        return folder
+    return part.rename(folder)
+
+
+class Forecaster:
+    """A booster with its manifest."""
+
+    def __init__(self, booster: lgb.Booster, manifest: Manifest) -> None:
+        self.booster, self.manifest = booster, manifest
+        self.version, self.horizon = manifest.version, manifest.horizon
+        self.trained_cutoff, self.snapshot_id = manifest.trained_cutoff, manifest.snapshot_id
+        self.feature_service, self.quantiles = manifest.feature_service, QUANTILES
+
+    @classmethod
+    def load(cls, folder: Path) -> "Forecaster":
+        """Reads a version's folder. Raises ValueError when a file is not the one that was saved.
+
+        The digests are checked before the booster's text is parsed.
+        """
+        try:
+            digests = json.loads((folder / DIGESTS).read_text())
+            for name in (BOOSTER, MANIFEST):
+                if _digest(folder / name) != digests[name]:
+                    raise ValueError(
+                        f"{folder / name} does not have the SHA-256 that it was saved with; "
+                        "run the deploy deployment to export the version again."
+                    )
+        except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
+            raise ValueError(
+                f"{folder} is not a complete model folder ({error}); "
+                "run the deploy deployment to export the version again."
+            ) from error
+        booster = lgb.Booster(model_str=(folder / BOOSTER).read_text())
+        return cls(booster, Manifest.from_json((folder / MANIFEST).read_text()))
+
+    def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
+        """Forecasts of the `horizon` days after each row's cutoff, columns FORECAST, in units.
+
+        `features` has one row per series with the fields of the feature service; `plan` the
+        promotion plan of the target days. Raises HorizonTooLong outside 1 … the model's horizon.
+        """
+        if not 1 <= horizon <= self.horizon:
+            raise HorizonTooLong(
+                f"horizon is {horizon}; the model {self.version} forecasts 1 to {self.horizon} days."
+            )
+        x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
+        y_hat = gbm.predict(self.booster, x, closed)
+        bands = conformal.apply(y_hat, self.manifest.calibration)
+        bands = np.where(closed[:, None], 0.0, bands)
+        return (
+            target_days(features, horizon)
+            .with_columns(
+                pl.Series("y_hat", y_hat),
+                *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)),
+            )
+            .select(FORECAST)
+        )

@@ -1,0 +1,127 @@
+"""Forecast errors. Each function takes a long frame of forecasts with actuals and returns figures.
+
+A scored frame has (store_id, item_id, cutoff, ds, step, y, y_hat, q0.025 … q0.975); rows without
+an actual (closed days, days not over yet) are left out of every figure.
+"""
+
+import polars as pl
+
+from data.schema import KEYS, QUANTILE_COLUMNS
+
+# An item is DEPARTMENT or DEPARTMENT|CATEGORY.
+DEPARTMENT = pl.col("item_id").str.split("|").list.first()
+LEVELS: dict[str, list[str]] = {
+    "total": [],
+    "store": ["store_id"],
+    "department": ["department"],
+    "store x department": ["store_id", "department"],
+    "item": ["item_id"],
+    "series": KEYS,
+}
+
+
+def levels_of(frame: pl.DataFrame) -> dict[str, list[str]]:
+    """The levels that the frame's grain has: without categories, an item is a department."""
+    if frame["item_id"].str.contains("|", literal=True).any():
+        return LEVELS
+    return {k: v for k, v in LEVELS.items() if "department" not in v}
+
+
+def aggregate(frame: pl.DataFrame, by: list[str], values: list[str]) -> pl.DataFrame:
+    """Sums `values` per node of a level and day; a node is named by its keys joined."""
+    keyed = frame.with_columns(department=DEPARTMENT)
+    node = pl.concat_str([pl.lit(""), *by], separator="/").alias("node")
+    return keyed.with_columns(node).group_by("node", "ds").agg(pl.col(values).sum())
+
+
+def level_scales(history: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Per level and node: mean squared one-day difference, and units of the last 28 days.
+
+    `history` is the dense (store_id, item_id, ds, y) up to the cutoff, see models.dataset.history.
+    """
+    last = history["ds"].max()
+    recent = pl.col("ds") > pl.lit(last) - pl.duration(days=28)
+    return {
+        level: aggregate(history, by, ["y"])
+        .sort("node", "ds")
+        .group_by("node")
+        .agg(scale=(pl.col("y").diff() ** 2).mean(), weight=pl.col("y").filter(recent).sum())
+        .filter(pl.col("scale") > 0)
+        for level, by in levels_of(history).items()
+    }
+
+
+def wrmsse(scored: pl.DataFrame, scales: dict[str, pl.DataFrame]) -> dict[str, float]:
+    """Weighted root mean squared scaled error per level, one cutoff; `mean` over the levels.
+
+    RMSSE of each node, weighted by its units in the 28 days before the cutoff (Makridakis et al.,
+    The M5 accuracy competition, IJF 38(4), 2022, with units for dollars).
+    """
+    rows = scored.filter(pl.col("y").is_not_null())
+    result = {}
+    for level, scale in scales.items():
+        nodes = aggregate(rows, LEVELS[level], ["y", "y_hat"])
+        errors = nodes.group_by("node").agg(mse=((pl.col("y") - pl.col("y_hat")) ** 2).mean())
+        joined = errors.join(scale, on="node")
+        result[level] = joined.select(
+            ((pl.col("mse") / pl.col("scale")).sqrt() * pl.col("weight")).sum()
+            / pl.col("weight").sum()
+        ).item()
+    result["mean"] = sum(result.values()) / len(result)
+    return result
+
+
+def wape(scored: pl.DataFrame) -> float:
+    """Pooled weighted absolute percentage error: sum |y - y_hat| / sum y."""
+    return float(scored.select((pl.col("y") - pl.col("y_hat")).abs().sum() / _units(scored)).item())
+
+
+def bias(scored: pl.DataFrame) -> float:
+    """Sum of forecasts over sum of actuals, minus one: positive is too much."""
+    rows = scored.filter(pl.col("y").is_not_null())
+    return float(rows["y_hat"].sum() / rows["y"].sum() - 1) if rows["y"].sum() else float("nan")
+
+
+def _units(scored: pl.DataFrame) -> pl.Expr:
+    total = scored["y"].sum()
+    return pl.lit(total if total else float("nan"))
+
+
+def pinball(scored: pl.DataFrame) -> dict[str, float]:
+    """Mean pinball loss per quantile over the mean actual, and `mean` over the quantiles.
+
+    Koenker and Bassett, Regression Quantiles, Econometrica 46(1), 1978.
+    """
+    rows = scored.filter(pl.col("y").is_not_null())
+    losses = {}
+    for column in QUANTILE_COLUMNS:
+        q, error = float(column[1:]), pl.col("y") - pl.col(column)
+        loss = pl.max_horizontal(q * error, (q - 1) * error).mean()
+        losses[column] = float(rows.select(loss / pl.col("y").mean()).item())
+    losses["mean"] = sum(losses.values()) / len(losses)
+    return losses
+
+
+def coverage(scored: pl.DataFrame, low: str, high: str) -> dict[str, float]:
+    """Shares of actuals inside, below and above the interval [low, high] of quantile columns.
+
+    Most low quantiles of a sparse count are zero, which counts as inside: read the three together.
+    """
+    rows = scored.filter(pl.col("y").is_not_null())
+    y = pl.col("y")
+    return rows.select(
+        inside=y.is_between(pl.col(low), pl.col(high)).mean(),
+        below=(y < pl.col(low)).mean(),
+        above=(y > pl.col(high)).mean(),
+    ).row(0, named=True)
+
+
+def summary(scored: pl.DataFrame, scales: dict[str, pl.DataFrame]) -> dict[str, float]:
+    """Every headline figure of one model at one cutoff, by name."""
+    figures = {f"wrmsse {level}": value for level, value in wrmsse(scored, scales).items()}
+    total = aggregate(scored.filter(pl.col("y").is_not_null()), [], ["y", "y_hat"])
+    figures |= {"wape": wape(scored), "wape total": wape(total), "bias": bias(scored)}
+    if set(QUANTILE_COLUMNS) <= set(scored.columns) and scored["q0.5"].is_not_null().all():
+        figures |= {"pinball": pinball(scored)["mean"]}
+        figures |= {f"coverage 80 {k}": v for k, v in coverage(scored, "q0.1", "q0.9").items()}
+    return figures

@@ -1,0 +1,49 @@
+"""Evidence for or against a challenger, measured on days that neither model has seen."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from data.schema import KEYS
+from data.settings import Settings
+from models import registry
+from models.backtest import TrainingData
+from models.comparison import compare
+from models.dataset import history
+from models.metrics import level_scales
+from models.training import Training
+
+DRAWS = 2000
+
+
+def evidence(
+    settings: Settings, training: Training, data: TrainingData
+) -> dict[str, float | bool | None]:
+    """Arguments of the promotion gate.
+
+    Challenger and champion forecast the same rows of the holdout fold; the challenger there is the
+    same configuration fitted before those days. A champion that was trained after the fold began
+    has seen some of them: then there is no ratio.
+    """
+    figures = training.manifest.backtest
+    found: dict[str, float | bool | None] = {
+        "ratio": None,
+        "ratio_upper": None,
+        "coverage_80": figures["coverage 80 inside"],
+        "bias": figures["bias"],
+        "naive_ratio": figures["naive ratio"],
+        "has_champion": False,
+    }
+    if registry.version_of(settings, registry.CHAMPION) is None:
+        return found
+    found["has_champion"] = True
+    champion = registry.load(settings)
+    origin = data.cutoff - timedelta(days=data.horizon)
+    if champion.trained_cutoff > origin:
+        return found
+    features = data.features.filter(pl.col("cutoff") == origin)
+    forecasts = champion.forecast(features, data.plan, data.horizon)
+    series = data.features.select(KEYS).unique()
+    scales = level_scales(history(data.sales, series, origin, data.spec.closed_days))["series"]
+    result = compare(training.holdout, forecasts, scales, draws=DRAWS, seed=settings.seed)
+    return {**found, "ratio": result.ratio, "ratio_upper": result.ratio_upper}

@@ -1,0 +1,99 @@
+"""Search, fit, calibrate and judge: what one training does, from frames to a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+
+from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
+from models import conformal, gbm
+from models.backtest import Fold, TrainingData, fold_cutoffs
+from models.baselines import SEASONAL_NAIVE, baseline_forecasts
+from models.forecaster import Manifest
+from models.metrics import summary
+from models.search import best_parameters, trials_table, tune
+
+CHALLENGER = "lightgbm"
+TUNING_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained model with its evidence.
+
+    `backtest` is long (model, cutoff, metric, value) for the holdout, the newest fold, that the
+    search has not seen; `holdout` the scored forecasts of the booster there; `trials` the search.
+    """
+
+    booster: lgb.Booster
+    manifest: Manifest
+    parameters: dict[str, object]
+    trials: pl.DataFrame
+    backtest: pl.DataFrame
+    holdout: pl.DataFrame
+
+
+def _banded(scored: pl.DataFrame, calibration: dict[str, list[list[float]]]) -> pl.DataFrame:
+    bands = conformal.apply(scored["y_hat"].to_numpy(), calibration)
+    bands = np.where((scored["y_hat"] == 0).to_numpy()[:, None], 0.0, bands)
+    return scored.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
+
+
+def _calibration(folds: list[pl.DataFrame]) -> dict[str, list[list[float]]]:
+    rows = pl.concat(folds).filter(pl.col("y").is_not_null())
+    return conformal.calibrate(rows["y"].to_numpy(), rows["y_hat"].to_numpy(), QUANTILES)
+
+
+def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame) -> pl.DataFrame:
+    """Figures of the booster and of every baseline on the same rows."""
+    features = data.features.filter(pl.col("cutoff") == fold.cutoff)
+    baselines = baseline_forecasts(features, fold.history, data.horizon, data.spec)
+    keys = [c for c in fold.grid.columns if c != "y"]
+    tables = {CHALLENGER: summary(holdout, fold.scales)}
+    for (model,), rows in baselines.group_by("model", maintain_order=True):
+        scored = fold.grid.join(rows.drop("model"), on=keys)
+        tables[str(model)] = summary(scored, fold.scales)
+    rows_out = [
+        (model, fold.cutoff, metric, value)
+        for model, figures in tables.items()
+        for metric, value in figures.items()
+    ]
+    return pl.DataFrame(rows_out, schema=["model", "cutoff", "metric", "value"], orient="row")
+
+
+def train(
+    data: TrainingData, *, storage: Path, name: str, trials: int, seconds: int, seed: int
+) -> Training:
+    """Tunes on three folds, judges on a fourth, newer one, and fits on everything.
+
+    The study is kept in the journal `storage` under `name` and goes on if it was cut off. Intervals
+    of the holdout come from the errors of the folds before it; those of the model from the two
+    newest folds. Deterministic for the same data and finished trials.
+    """
+    *tuning_cutoffs, holdout_cutoff = fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)
+    tuning = [data.fold(c) for c in tuning_cutoffs]
+    study = tune(tuning, storage=storage, name=name, trials=trials, seconds=seconds, seed=seed)
+    parameters = best_parameters(study)
+    newest = [fold.forecast(parameters, seed) for fold in tuning[-2:]]
+    last = data.fold(holdout_cutoff)
+    unseen = last.forecast(parameters, seed)
+    holdout = _banded(unseen, _calibration(newest))
+    backtest = _judge(data, last, holdout)
+    figures = dict(backtest.filter(pl.col("model") == CHALLENGER).select("metric", "value").rows())
+    naive = backtest.filter(
+        (pl.col("model") == SEASONAL_NAIVE) & (pl.col("metric") == "wrmsse mean")
+    )["value"].item()
+    manifest = Manifest(
+        version="",
+        trained_cutoff=data.cutoff,
+        horizon=data.horizon,
+        feature_service=FEATURE_SERVICE,
+        snapshot_id=data.snapshot_id,
+        spec=data.spec,
+        calibration=_calibration([newest[-1], unseen]),
+        backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},
+    )
+    booster = gbm.fit(data.training_set(data.cutoff), parameters, seed)
+    return Training(booster, manifest, parameters, trials_table(study), backtest, holdout)

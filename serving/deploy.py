@@ -1,0 +1,185 @@
+"""Configures the forecast API in Ray Serve and swaps its model without dropping a request."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from data.settings import Settings
+
+APPLICATION = "shelfcast"
+DEPLOYMENT = "Forecasts"
+IMPORT_PATH = "serving.app:app"
+NETWORK_SECONDS = 15.0
+POLL_SECONDS = 0.2
+RESTORE_SECONDS = 30.0
+
+
+class DeployFailed(RuntimeError):
+    """The configuration or model version that was asked for is not the one that serves."""
+
+
+def application_config(settings: Settings, *, version: str | None) -> dict[str, Any]:
+    """Ray Serve's whole configuration, serving model `version`; None starts without a model."""
+    champion = None if version is None else str(_folder(settings, version).resolve())
+    # One thread per prediction: a few dozen rows gain nothing from more, and idle OpenMP threads
+    # that spin would take the processor from the proxy.
+    threads = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
+    deployment = {
+        "name": DEPLOYMENT,
+        "num_replicas": 1,
+        "max_ongoing_requests": 16,
+        "max_queued_requests": 200,
+        "ray_actor_options": {"num_cpus": 0.5},
+        "user_config": {
+            "state_dir": str(settings.state_dir.resolve()),
+            "version": version,
+            "champion": champion,
+        },
+    }
+    return {
+        "proxy_location": "HeadOnly",
+        "http_options": {
+            "host": settings.host,
+            "port": settings.serve_port,
+            "request_timeout_s": 30,
+        },
+        "logging_config": {"encoding": "JSON", "log_level": "INFO", "enable_access_log": False},
+        "applications": [
+            {
+                "name": APPLICATION,
+                "route_prefix": "/",
+                "import_path": IMPORT_PATH,
+                "runtime_env": {"env_vars": threads},
+                "deployments": [deployment],
+            }
+        ],
+    }
+
+
+def put(settings: Settings, config: dict[str, Any]) -> None:
+    """Makes `config` Ray Serve's configuration; the same one twice changes nothing.
+
+    Returns when Ray has accepted it, before its effect: GET /v1/model tells which version serves.
+    Raises DeployFailed when Ray is not reachable or refuses it.
+    """
+    url = f"{settings.ray_dashboard_url}/api/serve/applications/"
+    try:
+        token = settings.ray_token_path.read_text().strip()
+        answer = httpx.put(
+            url,
+            json=config,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=NETWORK_SECONDS,
+            trust_env=False,
+        )
+    except FileNotFoundError as error:
+        raise DeployFailed(
+            f"Ray's token is not at {settings.ray_token_path}; start the stack with `make up`."
+        ) from error
+    except httpx.HTTPError as error:
+        raise DeployFailed(
+            f"Ray is not reachable at {settings.ray_dashboard_url} ({_reason(error)}); "
+            "start the stack with `make up`."
+        ) from error
+    if answer.is_error:
+        said = (answer.text.strip().splitlines() or ["no reason given"])[0][:300]
+        raise DeployFailed(f"Ray Serve refused the configuration ({answer.status_code}): {said}")
+
+
+def served_model(settings: Settings) -> dict[str, Any] | None:
+    """What GET /v1/model answers now; None when the forecast API does not answer."""
+    try:
+        answer = httpx.get(
+            f"{settings.serve_url}/v1/model", timeout=NETWORK_SECONDS, trust_env=False
+        )
+        answer.raise_for_status()
+        body = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def current_version(settings: Settings) -> str | None:
+    """The version that was last deployed with success, to be served again after a restart."""
+    try:
+        return _current(settings).read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
+    """Serves model `version` and returns what GET /v1/model then answers.
+
+    Requests in flight are answered by the model that they met. When the version does not load
+    or does not answer within `timeout_seconds`, the configuration of the previous version is put
+    back and DeployFailed says why.
+    """
+    folder = _folder(settings, version)
+    if not folder.is_dir():
+        raise DeployFailed(
+            f"Model version {version!r} is not exported to {folder.parent}; "
+            "run the train deployment, then deploy."
+        )
+    before = served_model(settings)
+    previous = before.get("version") if before else current_version(settings)
+    if before and before.get("load_error"):
+        # Ray Serve ignores a configuration that it already has: leave the failed one first.
+        _restore(settings, previous)
+    put(settings, application_config(settings, version=version))
+    model, problem = _wait_for(settings, version, timeout_seconds)
+    if model is None:
+        outcome = _restore(settings, previous)
+        raise DeployFailed(f"Model version {version!r} was not deployed: {problem}. {outcome}")
+    _remember(settings, version)
+    return model
+
+
+def _wait_for(
+    settings: Settings, version: str | None, seconds: float
+) -> tuple[dict[str, Any] | None, str]:
+    """The API's model once it is `version`, or None and what went wrong."""
+    deadline = time.monotonic() + seconds
+    while True:
+        model = served_model(settings)
+        error = model.get("load_error") if model else None
+        if error and error.get("version") == version:
+            return None, str(error.get("error")).rstrip(".")
+        if model and model.get("version") == version and not error:
+            return model, ""
+        if time.monotonic() >= deadline:
+            seen = f"it serves {model.get('version')!r}" if model else "it does not answer"
+            return None, f"after {seconds:g} s {seen} at {settings.serve_url}/v1/model"
+        time.sleep(POLL_SECONDS)
+
+
+def _restore(settings: Settings, previous: str | None) -> str:
+    """Puts the previous version's configuration back and says in a sentence whether it serves."""
+    name = f"The previous version {previous!r}" if previous else "The API without a model"
+    try:
+        put(settings, application_config(settings, version=previous))
+    except DeployFailed as error:
+        return f"{name} was not put back: {error}"
+    model, problem = _wait_for(settings, previous, RESTORE_SECONDS)
+    return f"{name} serves on." if model else f"{name} was put back, but {problem}."
+
+
+def _folder(settings: Settings, version: str) -> Path:
+    if not version or version in (".", "..") or Path(version).name != version:
+        raise ValueError(f"Model version {version!r} is not a plain name such as '7'.")
+    return settings.champions_dir / version
+
+
+def _current(settings: Settings) -> Path:
+    return settings.champions_dir / "CURRENT"
+
+
+def _remember(settings: Settings, version: str) -> None:
+    part = _current(settings).with_suffix(".part")
+    part.write_text(version + "\n")
+    part.replace(_current(settings))
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__

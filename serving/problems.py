@@ -1,0 +1,206 @@
+"""Errors as RFC 9457 problems: every answer that is not a success is made here."""
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from feature_repo.store import StaleFeatures, UnknownSeries
+from models.forecaster import HorizonTooLong, NoChampion
+from serving.api import EXPECTED, FieldError, Problem
+
+logger = logging.getLogger("ray.serve.shelfcast")  # Ray Serve writes what is below ray.serve
+
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "X-Request-ID"
+MAX_BODY = 1024 * 1024
+MAX_ERRORS = 20
+
+
+class UnknownLevel(ValueError):
+    """A quantile level that the served model does not give."""
+
+
+def problem(
+    request: Request | Scope,
+    status: int,
+    kind: str,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The problem+json answer to a request."""
+    scope = request.scope if isinstance(request, Request) else request
+    body = Problem(
+        type=f"urn:shelfcast:problem:{kind}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=scope["path"],
+        request_id=request_id(scope),
+        errors=list(errors) if errors else None,
+    )
+    # ASCII: a path or id with a lone surrogate has no UTF-8 form.
+    content = json.dumps(body.model_dump(exclude_none=True), ensure_ascii=True)
+    return Response(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def request_id(scope: Scope) -> str:
+    """The request's id: the client's X-Request-ID, or a new one."""
+    known: str | None = scope.get("shelfcast.request_id")
+    if known is None:
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        fine = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+        known = given if fine else uuid.uuid4().hex
+        scope["shelfcast.request_id"] = known
+    return known
+
+
+class Edge:
+    """Outermost layer: request ids, the limit on bodies, and the answer to what nobody expected."""
+
+    def __init__(self, app: ASGIApp, *, echo_request_id: bool = True) -> None:
+        self._app, self._echo = app, echo_request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def reply(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if self._echo:
+                    MutableHeaders(scope=message)[REQUEST_ID] = request_id(scope)
+            await send(message)
+
+        try:
+            bounded = await _bounded(scope, receive)
+            if bounded is None:
+                detail = f"The body is larger than {MAX_BODY} bytes; ask for fewer series at once."
+                answer = problem(
+                    scope, 413, "body-too-large", detail, headers={"Connection": "close"}
+                )
+                await answer(scope, receive, reply)
+            else:
+                await self._app(scope, bounded, reply)
+        except Exception:
+            logger.exception("Request %s failed unexpectedly", request_id(scope))
+            if started:
+                raise
+            detail = "The server failed unexpectedly; its log has the request id."
+            await problem(scope, 500, "unexpected", detail)(scope, receive, reply)
+
+
+async def _bounded(scope: Scope, receive: Receive) -> Receive | None:
+    """`receive` with the body read beforehand, or None when that is larger than allowed."""
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return receive
+    length = Headers(scope=scope).get("content-length", "0")
+    if length.isdigit() and int(length[:20]) > MAX_BODY:
+        return None
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return None
+        more = message.get("more_body", False)
+    first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+    async def replay() -> Message:
+        return first.pop() if first else await receive()
+
+    return replay
+
+
+def install(app: FastAPI) -> None:
+    """Registers the problems of the rooms' errors and of HTTP itself."""
+    plain = {
+        UnknownSeries: (404, "unknown-series"),
+        UnknownLevel: (422, "unknown-level"),
+        HorizonTooLong: (422, "horizon-too-long"),
+        NoChampion: (503, "no-champion"),
+        StaleFeatures: (503, "stale-features"),
+    }
+    for error, (status, kind) in plain.items():
+        app.add_exception_handler(error, _plain(status, kind))
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+FIELD_OF = {"unknown-level": "/quantiles", "horizon-too-long": "/horizon"}
+
+
+def _plain(status: int, kind: str) -> Any:
+    async def answer(request: Request, error: Exception) -> Response:
+        path = FIELD_OF.get(kind)
+        errors = [FieldError(path=path, detail=str(error))] if path else None
+        return problem(request, status, kind, str(error), errors=errors)
+
+    return answer
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Problems that the framework finds: no such route, method not allowed, unreadable body."""
+    assert isinstance(error, HTTPException)
+    path, status = request.url.path, error.status_code
+    if status == 404:
+        kind, detail = "no-such-route", f"There is no {path}; /docs lists the routes."
+    elif status == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        kind = "method-not-allowed"
+        detail = f"{request.method} is not allowed on {path}; allowed: {allowed}."
+    elif status == 400:
+        kind, detail = "malformed-json", "The body is not readable JSON."
+    else:
+        kind, detail = "http", str(error.detail)
+    return problem(request, status, kind, detail, headers=error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Problems of a body or query that does not fit its type."""
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        said = found[0]["ctx"]["error"]
+        detail = f"The body is not JSON: {said} at character {found[0]['loc'][-1]}."
+        return problem(request, 400, "malformed-json", detail)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if isinstance(error.body, bytes) and not media_type.endswith("json"):
+        detail = f"The content type is {media_type!a}; send application/json."
+        return problem(request, 415, "not-json", detail)
+    errors = [_field_error(e) for e in found[:MAX_ERRORS]]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    first = f"{errors[0].path.lstrip('/') or 'The body'}: {errors[0].detail}{more}"
+    return problem(request, 422, "invalid", first, errors=errors)
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    """One pydantic error as: what it says, what was got, and what is allowed there."""
+    location = [_ascii(part) for part in error["loc"][1:]]
+    path = ("/" if error["loc"][0] == "body" else "") + "/".join(location)
+    given = error.get("input")
+    got = f", got {json.dumps(given)[:60]}" if isinstance(given, str | int | float) else ""
+    names = [part for part in location if part in EXPECTED]
+    allowed = f"; {names[-1]} is {EXPECTED[names[-1]]}" if names else ""
+    said = _ascii(error["msg"]).removeprefix("Value error, ")
+    return FieldError(path="" if path == "/" else path, detail=f"{said}{got}{allowed}.")
+
+
+def _ascii(value: object) -> str:
+    return str(value).encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,76 @@
+"""Reads what was published with a data snapshot: its series and its promotion plan."""
+
+from bisect import bisect_right
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+
+from data.schema import KEYS, PLAN
+from feature_repo.store import StaleFeatures
+
+Key = tuple[str, str]
+PLAN_COLUMNS = [c for c in PLAN if c != "known_at"]
+KEPT = 4  # snapshots in memory: the newest, and those that requests in flight may still ask for
+
+
+class Snapshots:
+    """The snapshots in a folder; what never changes on disk is read once and kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._series = lru_cache(maxsize=KEPT)(self._read_series)
+        self._plan = lru_cache(maxsize=KEPT)(self._read_plan)
+
+    def series(self, snapshot_id: str) -> list[Key]:
+        """The snapshot's series, sorted. Raises StaleFeatures when it is not there."""
+        return self._series(snapshot_id)
+
+    def page(
+        self, snapshot_id: str, store_id: str | None, *, after: Key | None, limit: int
+    ) -> tuple[list[Key], int, bool]:
+        """Up to `limit` series after a key, how many match on all pages, and if some follow."""
+        matching = self.series(snapshot_id)
+        if store_id is not None:
+            matching = [key for key in matching if key[0] == store_id]
+        start = bisect_right(matching, after) if after else 0
+        return matching[start : start + limit], len(matching), start + limit < len(matching)
+
+    def plan(self, features: pl.DataFrame, horizon: int) -> pl.DataFrame:
+        """Promotion plan (store_id, item_id, ds, display, mailer) of the days to be forecast.
+
+        `features` names the series with their cutoff (a date) and snapshot_id. The days are those
+        after the oldest cutoff up to `horizon` days after the newest; the model takes each series'
+        own.
+        """
+        parts = []
+        for *key, snapshot_id in features.select(*KEYS, "snapshot_id").iter_rows():
+            frame, spans = self._plan(snapshot_id)
+            parts.append(frame.slice(*spans.get((key[0], key[1]), (0, 0))))
+        cutoffs = features["cutoff"].to_list()
+        first, last = min(cutoffs) + timedelta(days=1), max(cutoffs) + timedelta(days=horizon)
+        return pl.concat(parts).filter(pl.col("ds").is_between(first, last))
+
+    def _read_series(self, snapshot_id: str) -> list[Key]:
+        frame = self._read(snapshot_id, "series.parquet", KEYS)
+        return [(row[0], row[1]) for row in frame.sort(KEYS).iter_rows()]
+
+    def _read_plan(self, snapshot_id: str) -> tuple[pl.DataFrame, dict[Key, tuple[int, int]]]:
+        """The plan sorted by series and where in it (offset, length) each series is."""
+        frame = self._read(snapshot_id, "plan.parquet", PLAN_COLUMNS).sort(*KEYS, "ds")
+        spans = (
+            frame.with_row_index("row")
+            .group_by(KEYS, maintain_order=True)
+            .agg(pl.col("row").first(), pl.len())
+        )
+        return frame, {(s, i): (at, n) for s, i, at, n in spans.iter_rows()}
+
+    def _read(self, snapshot_id: str, name: str, columns: list[str]) -> pl.DataFrame:
+        try:
+            return pl.read_parquet(self._folder / snapshot_id / name, columns=columns)
+        except FileNotFoundError as error:
+            raise StaleFeatures(
+                f"Snapshot {snapshot_id} of the features is not published ({name} is missing); "
+                "run the ingest and materialize deployments."
+            ) from error

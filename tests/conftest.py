@@ -1,0 +1,57 @@
+"""A small retailer with known sales, and settings in a folder of the test's own."""
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data.schema import PLAN, SALES
+from data.settings import Settings
+from data.warehouse import known_at_morning
+
+FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 9, 10)
+ZONE = "America/New_York"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path / "state", _env_file=None)
+
+
+def sales_of(days: list[date], stores: int, items: int, seed: int) -> pl.DataFrame:
+    """Poisson sales with a level per series and a weekday profile; zero days have no row."""
+    rng = np.random.default_rng(seed)
+    profile = np.array([0.8, 0.8, 0.9, 1.0, 1.2, 1.5, 1.3])
+    rows = []
+    for s in range(stores):
+        for i in range(items):
+            level = rng.gamma(2, 3)
+            y = rng.poisson(level * profile[[d.weekday() for d in days]])
+            rows += [
+                (f"s{s}", f"i{i}", d, float(v), 2.5, known_at_morning(d, ZONE))
+                for d, v in zip(days, y, strict=True)
+                if v > 0
+            ]
+    return pl.DataFrame(rows, schema=SALES, orient="row")
+
+
+@pytest.fixture(scope="session")
+def sales() -> pl.DataFrame:
+    """Sales of 4 stores x 3 items from 1 January to 10 September 2017."""
+    n = (LAST_DAY - FIRST_DAY).days + 1
+    return sales_of([FIRST_DAY + timedelta(days=k) for k in range(n)], 4, 3, seed=1)
+
+
+@pytest.fixture(scope="session")
+def plan() -> pl.DataFrame:
+    """Two products of item i0 on display in store s0 in the last week and the two after it."""
+    known = datetime.fromisoformat("2017-08-07T10:00:00+00:00")
+    days = [LAST_DAY + timedelta(days=k) for k in range(-6, 15)]
+    return pl.DataFrame([("s0", "i0", d, 2.0, 1.0, known) for d in days], schema=PLAN, orient="row")
+
+
+@pytest.fixture(scope="session")
+def series(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.select("store_id", "item_id").unique().sort("store_id", "item_id")

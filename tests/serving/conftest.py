@@ -1,0 +1,130 @@
+"""A small world to serve from: three series, one snapshot, and a model made of arithmetic."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from data.schema import (
+    DEMAND_FEATURES,
+    FEATURE_SERVICE,
+    FORECAST,
+    KEYS,
+    PLAN,
+    QUANTILES,
+    STORE_FEATURES,
+    quantile_column,
+)
+from feature_repo.store import UnknownSeries
+from models.dataset import target_days
+from serving.routes import create_api
+from serving.service import ForecastService
+
+NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)
+CUTOFF = date(2017, 9, 10)
+SERIES = [("1", "GROCERY"), ("1", "MEAT"), ("2", "GROCERY")]
+
+
+class ArithmeticModel:
+    """Forecasts mean_7 plus what is on display, times the version; quantiles around it."""
+
+    horizon, trained_cutoff, feature_service = 28, CUTOFF, FEATURE_SERVICE
+    snapshot_id, quantiles = "s1", QUANTILES
+
+    def __init__(self, folder: Path) -> None:
+        self.version = folder.name
+        if self.version.startswith("broken"):
+            raise ValueError(f"{folder.name} does not have the SHA-256 that it was saved with.")
+
+    def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
+        factor = float("nan") if self.version == "nan" else float(self.version.split("-")[0])
+        return (
+            target_days(features, horizon)
+            .join(features.select(*KEYS, "mean_7"), on=KEYS, maintain_order="left")
+            .join(plan, on=[*KEYS, "ds"], how="left", maintain_order="left")
+            .with_columns(y_hat=(pl.col("mean_7") + pl.col("display").fill_null(0)) * factor)
+            .with_columns((pl.col("y_hat") * q * 2).alias(quantile_column(q)) for q in QUANTILES)
+            .select(FORECAST)
+        )
+
+
+class OnlineRows:
+    """The online store's rows, by series; `fails` is raised at every read when set."""
+
+    def __init__(self) -> None:
+        self.rows = {key: ("s1", str(CUTOFF), 10.0 * (i + 1)) for i, key in enumerate(SERIES)}
+        self.fails: Exception | None = None
+
+    def read(self, keys: Sequence[tuple[str, str]]) -> pl.DataFrame:
+        if self.fails:
+            raise self.fails
+        rows = []
+        for store_id, item_id in keys:
+            if (store_id, item_id) not in self.rows:
+                raise UnknownSeries(f"Series store_id={store_id!r}, item_id={item_id!r} is new.")
+            snapshot_id, cutoff, mean_7 = self.rows[store_id, item_id]
+            row = {"store_id": store_id, "item_id": item_id, "cutoff": cutoff}
+            values = dict.fromkeys([*DEMAND_FEATURES, *STORE_FEATURES], mean_7)
+            rows.append({**row, "snapshot_id": snapshot_id, **values})
+        return pl.DataFrame(rows)
+
+
+def write_snapshot(state: Path, snapshot_id: str, plan: list[tuple[str, str, date, float]]) -> None:
+    """A snapshot's series and plan; a plan row is (store_id, item_id, ds, display)."""
+    folder = state / "snapshots" / snapshot_id
+    folder.mkdir(parents=True)
+    pl.DataFrame(SERIES, schema=KEYS, orient="row").reverse().write_parquet(
+        folder / "series.parquet"
+    )
+    known = datetime(2017, 9, 1, tzinfo=UTC)
+    rows = [(s, i, ds, display, 0.0, known) for s, i, ds, display in plan]
+    pl.DataFrame(rows, schema=PLAN, orient="row").write_parquet(folder / "plan.parquet")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    planned = [
+        ("1", "GROCERY", date(2017, 9, 10), 100.0),  # the cutoff's own day: not to be used
+        ("1", "GROCERY", date(2017, 9, 12), 3.0),
+        ("2", "GROCERY", date(2017, 9, 11), 5.0),
+    ]
+    write_snapshot(tmp_path, "s1", planned)
+    return tmp_path
+
+
+@pytest.fixture
+def online() -> OnlineRows:
+    return OnlineRows()
+
+
+@pytest.fixture
+def service(online: OnlineRows) -> ForecastService:
+    """A service without a model, as it is before the first deployment."""
+    return ForecastService(load=ArithmeticModel, reader=lambda _settings: online.read)
+
+
+@pytest.fixture
+def configure(service: ForecastService, state: Path) -> Callable[[str | None], None]:
+    """Sends a user_config to the service, as Ray Serve does."""
+
+    def send(version: str | None) -> None:
+        champion = None if version is None else str(state / "champions" / version)
+        service.configure({"state_dir": str(state), "version": version, "champion": champion})
+
+    return send
+
+
+@pytest.fixture
+def bare_client(service: ForecastService) -> TestClient:
+    """A client of the API with no model configured."""
+    return TestClient(create_api(service, clock=lambda: NOW), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(bare_client: TestClient, configure: Callable[[str | None], None]) -> TestClient:
+    """A client of the API that serves version 1."""
+    configure("1")
+    return bare_client
