@@ -180,7 +180,8 @@ def show_accuracy(settings: Settings) -> None:
 def main() -> int:
     """Runs the demonstration; 1 when a step failed, with its message printed."""
     settings, started = Settings(), time.monotonic()
-    stack.up(settings)
+    if stack.up(settings):
+        return 1
     prefect = Prefect(settings)
     try:
         OUT.print("\nThe main job, as Prefect deployments")

@@ -25,9 +25,7 @@ __all__ = [
 
 FOLDER = Path(__file__).parent / "contracts"
 DATA_SOURCE = "wh"  # first segment of `dataset:` in every contract
-HARMLESS = re.compile(
-    r"[\w.:,+\- ]*"
-)  # values are pasted into SQL, and none needs a quote
+HARMLESS = re.compile(r"[\w.:,+\- ]*")  # values are pasted into SQL, and none needs a quote
 
 
 def verify(
@@ -54,9 +52,7 @@ def verify(
         for r in verification.check_results
     }
     declared = _declared(document)
-    results = tuple(
-        read_result(label, body, found.get(label)) for label, body in declared.items()
-    )
+    results = tuple(read_result(label, body, found.get(label)) for label, body in declared.items())
     return ContractReport(contract, results, tuple(session.get_errors()))
 
 
@@ -67,32 +63,26 @@ def row_rules(contract: str = "landing", *, as_of: datetime) -> list[tuple[str, 
     that the contract counts. None is ever true of a row that was excluded. A predicate may be
     NULL, which means not bad.
     """
-    moment = _moment(as_of)
-    return [
-        (reason, f"exclusion IS NULL AND ({sql.replace('${var.AS_OF}', moment)})")
-        for reason, sql in _rules(_read(contract))
-    ]
+    rules = _rules(_read(contract), as_of)
+    return [(reason, f"exclusion IS NULL AND ({sql})") for reason, sql in rules]
 
 
 def _read(contract: str) -> dict[str, Any]:
     path = FOLDER / f"{contract}.yml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yml")))
-        raise FileNotFoundError(
-            f"there is no contract {contract!r}; known contracts: {known}"
-        )
+        raise FileNotFoundError(f"there is no contract {contract!r}; known contracts: {known}")
     return cast(dict[str, Any], yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def _rules(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and expression of each row rule; other failed_rows checks have a query."""
-    bodies = [
-        check["failed_rows"] for check in document["checks"] if "failed_rows" in check
-    ]
+def _rules(document: Mapping[str, Any], as_of: datetime) -> list[tuple[str, str]]:
+    """Name and SQL of each row rule; other failed_rows checks have a query."""
+    moment = _moment(as_of)
+    bodies = [check["failed_rows"] for check in document["checks"] if "failed_rows" in check]
     return [
-        (b["name"], " ".join(b["expression"].split()))
-        for b in bodies
-        if "expression" in b
+        (body["name"], body["expression"].replace("${var.AS_OF}", moment))
+        for body in bodies
+        if "expression" in body
     ]
 
 
@@ -103,12 +93,8 @@ def _label(column: str | None, name: str | None) -> str:
 def _declared(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All checks of a contract by label; each has a name that is unique within its column."""
     checks = [(None, check) for check in document["checks"]]
-    checks += [
-        (c["name"], check) for c in document["columns"] for check in c.get("checks", [])
-    ]
-    pairs = [
-        (_label(col, body["name"]), body) for col, c in checks for body in c.values()
-    ]
+    checks += [(c["name"], check) for c in document["columns"] for check in c.get("checks", [])]
+    pairs = [(_label(col, body["name"]), body) for col, c in checks for body in c.values()]
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f"two checks of {document['dataset']} have the same name")
     return dict(pairs)
@@ -116,9 +102,7 @@ def _declared(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _moment(as_of: datetime) -> str:
     if as_of.tzinfo is None:
-        raise ValueError(
-            f"as_of is {as_of.isoformat()}, without a time zone; it needs one"
-        )
+        raise ValueError(f"as_of is {as_of.isoformat()}, without a time zone; it needs one")
     return as_of.isoformat()
 
 
@@ -129,9 +113,7 @@ def _values(
     given: Mapping[str, str],
 ) -> dict[str, str | float]:
     """Values of the contract's variables: the given ones, AS_OF, and ANY_BAD where declared."""
-    defaults = {
-        n: (body or {}).get("default") for n, body in document["variables"].items()
-    }
+    defaults = {n: (body or {}).get("default") for n, body in document["variables"].items()}
     if unknown := [name for name in given if name not in defaults or name == "ANY_BAD"]:
         raise ValueError(
             f"contract {contract} takes no variable {unknown[0]!r}; it has {', '.join(defaults)}"
@@ -143,14 +125,10 @@ def _values(
                 " expected letters, digits, blanks and . : , + - _ only"
             )
     values = {"AS_OF": _moment(as_of), **given}
-    values["ANY_BAD"] = (
-        "(" + " OR ".join(f"({sql})" for _, sql in _rules(document)) + ")"
-    )
+    values["ANY_BAD"] = "(" + " OR ".join(f"({sql})" for _, sql in _rules(document, as_of)) + ")"
     for name, default in defaults.items():
         if default is None and name not in values:
-            raise ValueError(
-                f"contract {contract} needs a value for its variable {name}"
-            )
+            raise ValueError(f"contract {contract} needs a value for its variable {name}")
     return {n: _typed(n, v, defaults[n]) for n, v in values.items() if n in defaults}
 
 
@@ -164,9 +142,7 @@ def _typed(name: str, value: str, default: object) -> str | float:
         raise ValueError(f"variable {name} is {value!r}; expected a number") from None
 
 
-def _run(
-    path: Path, cursor: Connection, values: dict[str, str | float], as_of: datetime
-) -> Any:
+def _run(path: Path, cursor: Connection, values: dict[str, str | float], as_of: datetime) -> Any:
     """Soda's own session result."""
     # Before the first import: otherwise Soda sends telemetry and takes over OpenTelemetry's
     # global tracer provider, which MLflow, Prefect and Ray use.

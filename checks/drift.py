@@ -15,13 +15,9 @@ Matrix = NDArray[np.float64]
 # A p-value only says that there is a difference, and with enough rows there always is one: on The
 # Complete Journey an uncorrected test on all rows raised an alarm in 44 of 44 weeks without any
 # event. So: few rows, a corrected p-value, and a difference that is large as well.
-SAMPLE_ROWS = (
-    500  # two samples of one distribution then differ by 0.09 once in 20 times
-)
+SAMPLE_ROWS = 500  # two samples of one distribution then differ by 0.09 once in 20 times
 FALSE_DISCOVERY_RATE = 0.05  # share of false ones among the features called significant
-LEAST_DISTANCE = (
-    0.15  # clean weeks differ by up to 0.05, and the sampling adds up to 0.10
-)
+LEAST_DISTANCE = 0.15  # clean weeks differ by up to 0.05, and the sampling adds up to 0.10
 LEAST_ROWS = 20  # below, no difference short of a total one could be significant
 
 
@@ -79,9 +75,7 @@ def _sample(
 ) -> Matrix:
     """At most SAMPLE_ROWS rows as (rows, features), NaN for null."""
     if absent := [name for name in features if name not in frame.columns]:
-        raise ValueError(
-            f"the {window} window has no column {', '.join(absent)} to test for drift"
-        )
+        raise ValueError(f"the {window} window has no column {', '.join(absent)} to test for drift")
     if frame.height < LEAST_ROWS:
         raise ValueError(
             f"the {window} window has {frame.height} rows; testing for drift takes {LEAST_ROWS}"

@@ -10,18 +10,14 @@ Measurements = dict[str, float | int | str | None]
 
 MATURED_DAYS = 28  # one whole horizon, and every weekday four times
 NAIVE_RATIO = 1.0  # from here on seasonal naive, which costs nothing, does as well
-LOSS_RATIO = 1.10  # backtest folds of one model lie about 10 % apart without any decay
+LOSS_RATIO = 1.10  # backtest folds of one model lie up to 10 % around their mean, without decay
 COVERAGE_80 = (
     0.70,
     0.90,
 )  # small counts can't be covered exactly; this far off, orders suffer
-MODEL_AGE_DAYS = (
-    28  # studies of daily retail data find no gain in retraining more often
-)
+MODEL_AGE_DAYS = 28  # studies of daily retail data find no gain in retraining more often
 RATIO_UPPER = 1.0  # better by the 95 % bound, not only on average
-NON_INFERIOR = (
-    1.01  # a fresher model that is worse by less than this is no loss to a planner
-)
+NON_INFERIOR = 1.01  # a fresher model that is worse by less than this is no loss to a planner
 BIAS = 0.10  # ordering a tenth too much or too little, whatever the loss says
 
 
@@ -97,9 +93,7 @@ def _decay(loss: float, coverage: float, age: float) -> list[str]:
     low, high = COVERAGE_80
     reasons = []
     if loss > LOSS_RATIO:
-        reasons.append(
-            f"loss is {loss:.2f} times the backtest's, above {LOSS_RATIO:.2f}"
-        )
+        reasons.append(f"loss is {loss:.2f} times the backtest's, above {LOSS_RATIO:.2f}")
     if not low <= coverage <= high:
         reasons.append(_coverage(coverage))
     if age > MODEL_AGE_DAYS:
@@ -137,9 +131,7 @@ def decide_promotion(
         return GateDecision("promote", outcome, reasons, measurements)
 
     unused = () if has_champion else ("ratio", "ratio_upper")
-    if unknown := _unknown(
-        {name: value for name, value in seen.items() if name not in unused}
-    ):
+    if unknown := _unknown({name: value for name, value in seen.items() if name not in unused}):
         return decided("insufficient", unknown)
     if naive >= NAIVE_RATIO:
         return decided("hold", _against_naive(naive))
@@ -152,11 +144,7 @@ def decide_promotion(
         )
     if faults := _faults(upper, coverage, lean):
         return decided("hold", *faults)
-    verdict = (
-        "better than"
-        if upper < RATIO_UPPER
-        else f"at most {NON_INFERIOR - 1:.0%} worse than"
-    )
+    verdict = "better than" if upper < RATIO_UPPER else f"at most {NON_INFERIOR - 1:.0%} worse than"
     loss = f"loss is {better:.3f} times the champion's, at most {upper:.3f} with 95 % confidence"
     return decided("pass", f"the challenger is {verdict} the champion: {loss}")
 
@@ -171,9 +159,7 @@ def _faults(upper: float, coverage: float, bias: float) -> list[str]:
         )
     if abs(bias) > BIAS:
         direction = "too much" if bias > 0 else "too little"
-        reasons.append(
-            f"forecasts are {abs(bias):.1%} {direction} in sum, limit {BIAS:.0%}"
-        )
+        reasons.append(f"forecasts are {abs(bias):.1%} {direction} in sum, limit {BIAS:.0%}")
     if not low <= coverage <= high:
         reasons.append(_coverage(coverage))
     return reasons

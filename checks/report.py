@@ -80,9 +80,7 @@ class ContractReport:
         cause = ""
         if self.errors and any(f.outcome == "not evaluated" for f in self.failures):
             cause = f" Soda reported: {' '.join(self.errors[0].split())[:300]}"
-        raise ContractBreach(
-            f"{subject} breaks the contract {self.contract}: {found}.{cause}"
-        )
+        raise ContractBreach(f"{subject} breaks the contract {self.contract}: {found}.{cause}")
 
 
 def rows(report: ContractReport, subject: str, checked_at: datetime) -> pl.DataFrame:
@@ -97,9 +95,7 @@ def rows(report: ContractReport, subject: str, checked_at: datetime) -> pl.DataF
         "expected": pl.String,
     }
     head = (checked_at, subject, report.contract)
-    records = [
-        (*head, r.check, r.outcome, r.measured, r.expected) for r in report.results
-    ]
+    records = [(*head, r.check, r.outcome, r.measured, r.expected) for r in report.results]
     return pl.DataFrame(records, schema=schema, orient="row")
 
 
@@ -125,24 +121,14 @@ def _expected(body: Mapping[str, Any], found: Any) -> str:
         for key, words in THRESHOLDS.items()
         if (limit := getattr(found.check.threshold, key, None)) is not None
     ]
-    unit = (
-        " % of the rows"
-        if (body.get("threshold") or {}).get("metric") == "percent"
-        else ""
-    )
+    unit = " % of the rows" if (body.get("threshold") or {}).get("metric") == "percent" else ""
     return " and ".join(limits) + unit
 
 
 def _schema_differences(found: Any) -> str:
     """What a schema check found to differ, in words."""
-    words = [
-        f"column {name} missing"
-        for name in found.expected_column_names_not_actual or []
-    ]
-    words += [
-        f"column {name} not agreed"
-        for name in found.actual_column_names_not_expected or []
-    ]
+    words = [f"column {name} missing" for name in found.expected_column_names_not_actual or []]
+    words += [f"column {name} not agreed" for name in found.actual_column_names_not_expected or []]
     for other in found.column_data_type_mismatches or []:
         agreed, actual = other.expected_data_type, other.actual_data_type
         words.append(f"column {other.column} {actual} instead of {agreed}")

@@ -179,7 +179,7 @@ def _require(
     if missing:
         raise SourceError(
             f"Source {source} ({params['path'] or 'no path'}) yields no column {_list(missing)}: "
-            f"it yields {_list(list(found))}; rename it in the file or in data/sources/{source}.sql."
+            f"it yields {_list(list(found))}; rename it there or in data/sources/{source}.sql."
         )
 
 

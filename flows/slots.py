@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 
 from prefect.concurrency.sync import concurrency
 
+from data.ledger import last_day
 from data.settings import Settings
-from data.warehouse import Connection, connect, known_at_morning, last_day
+from data.warehouse import Connection, connect, known_at_morning
 
 WRITER = "duckdb-writer"
 

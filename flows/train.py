@@ -53,7 +53,7 @@ def show(training: Training) -> None:
     create_markdown_artifact(key="trials", markdown=f"```\n{best}\n```")
 
 
-@task(retries=2, retry_delay_seconds=5)
+@task
 def register(settings: Settings, training: Training, data: TrainingData) -> str:
     """Logs the run to MLflow and registers the booster as challenger."""
     return registry.register(settings, training, data)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from data.schema import KEYS
-from models.dataset import INPUTS, MatrixSpec, actuals, design_matrix, target_days
+from models.dataset import INPUTS, MatrixSpec, actuals, cutoff_dates, design_matrix, target_days
 
 SEASONAL_NAIVE = "seasonal naive"
 MOVING_AVERAGE = "moving average 56"
@@ -42,7 +42,7 @@ def _seasonal_smoothing(
     from statsforecast import StatsForecast
     from statsforecast.models import HistoricAverage, SeasonalExponentialSmoothingOptimized
 
-    cutoff: date = features["cutoff"].cast(pl.Date)[0]
+    cutoff: date = cutoff_dates(features)[0]
     series = features.select(KEYS).with_row_index("unique_id")
     frame = _regular(history, cutoff, spec.closed_days).join(series, on=KEYS)
     library = StatsForecast(

@@ -31,11 +31,17 @@ class MatrixSpec:
     closed_days: tuple[str, ...]
 
 
+def cutoff_dates(features: pl.DataFrame) -> pl.Series:
+    """The `cutoff` of feature rows as dates: the feature store keeps it as text."""
+    cutoff = features["cutoff"]
+    return cutoff.str.to_date() if cutoff.dtype == pl.String else cutoff
+
+
 def target_days(features: pl.DataFrame, horizon: int) -> pl.DataFrame:
     """Keys of every target day: (store_id, item_id, cutoff, ds, step), series by series."""
     steps = pl.int_ranges(1, horizon + 1, dtype=pl.Int32)
     return (
-        features.select(*KEYS, pl.col("cutoff").cast(pl.Date))
+        features.select(*KEYS, cutoff_dates(features))
         .with_columns(step=steps)
         .explode("step")
         .with_columns(ds=pl.col("cutoff") + pl.duration(days=pl.col("step")))
@@ -66,7 +72,7 @@ def design_matrix(
     promotion plan by target day. Rows are ordered by series, then by step.
     """
     n = features.height
-    cutoffs = features["cutoff"].cast(pl.Date).to_list()
+    cutoffs = cutoff_dates(features).to_list()
     calendars = {
         c: calendar_matrix(c, horizon, spec.holiday_country, spec.closed_days) for c in set(cutoffs)
     }

@@ -70,7 +70,7 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
             experiment_id=experiment, run_name=f"train {data.cutoff}"
         ) as run, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            _log(training, data)
+            _log(settings, training, data)
             example = pl.DataFrame(data.matrix[0][:5], schema=INPUTS).to_pandas()
             logged = mlflow.lightgbm.log_model(
                 training.booster,
@@ -98,7 +98,7 @@ def _tags(training: Training) -> dict[str, str]:
     }
 
 
-def _log(training: Training, data: TrainingData) -> None:
+def _log(settings: Settings, training: Training, data: TrainingData) -> None:
     """Logs everything but the model to the active run."""
     mlflow.set_tags(_tags(training))
     mlflow.log_params(training.parameters)
@@ -109,8 +109,9 @@ def _log(training: Training, data: TrainingData) -> None:
     mlflow.log_table(training.backtest.to_pandas(), "backtest.json")
     mlflow.log_text(training.manifest.to_json(), forecaster.MANIFEST)
     rows = data.features.select("store_id", "item_id", "cutoff", "mean_28")
+    sales = settings.snapshots_dir / data.snapshot_id / "sales.parquet"
     dataset = mlflow.data.from_polars(
-        rows, source=f"snapshot:{data.snapshot_id}", name=f"{data.snapshot_id} {data.cutoff}"
+        rows, source=str(sales), name=f"{data.snapshot_id} {data.cutoff}"
     )
     mlflow.log_input(dataset, context="training")
     mlflow.log_figure(forecast_plot(training.holdout, data.sales), "forecast_against_actuals.png")

@@ -12,6 +12,7 @@ APPLICATION = "shelfcast"
 DEPLOYMENT = "Forecasts"
 IMPORT_PATH = "serving.app:app"
 NETWORK_SECONDS = 15.0
+PUT_ATTEMPTS = 4
 POLL_SECONDS = 0.2
 RESTORE_SECONDS = 30.0
 
@@ -64,28 +65,39 @@ def put(settings: Settings, config: dict[str, Any]) -> None:
     Returns when Ray has accepted it, before its effect: GET /v1/model tells which version serves.
     Raises DeployFailed when Ray is not reachable or refuses it.
     """
-    url = f"{settings.ray_dashboard_url}/api/serve/applications/"
     try:
-        token = settings.ray_token_path.read_text().strip()
-        answer = httpx.put(
-            url,
-            json=config,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=NETWORK_SECONDS,
-            trust_env=False,
-        )
+        answer = _send(settings, config)
     except FileNotFoundError as error:
         raise DeployFailed(
             f"Ray's token is not at {settings.ray_token_path}; start the stack with `make up`."
         ) from error
     except httpx.HTTPError as error:
         raise DeployFailed(
-            f"Ray is not reachable at {settings.ray_dashboard_url} ({_reason(error)}); "
-            "start the stack with `make up`."
+            f"Ray is not reachable at {settings.ray_dashboard_url} "
+            f"({str(error) or type(error).__name__}); start the stack with `make up`."
         ) from error
     if answer.is_error:
         said = (answer.text.strip().splitlines() or ["no reason given"])[0][:300]
         raise DeployFailed(f"Ray Serve refused the configuration ({answer.status_code}): {said}")
+
+
+def _send(settings: Settings, config: dict[str, Any]) -> httpx.Response:
+    token = settings.ray_token_path.read_text().strip()
+    for attempt in range(1, PUT_ATTEMPTS + 1):
+        try:
+            return httpx.put(
+                f"{settings.ray_dashboard_url}/api/serve/applications/",
+                json=config,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=NETWORK_SECONDS,
+                trust_env=False,
+            )
+        except httpx.ReadTimeout:
+            # The first configuration starts Ray Serve itself, 13 s on an idle machine. Sending
+            # the same one again waits for that and changes nothing.
+            if attempt == PUT_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
 
 
 def served_model(settings: Settings) -> dict[str, Any] | None:
@@ -179,7 +191,3 @@ def _remember(settings: Settings, version: str) -> None:
     part = _current(settings).with_suffix(".part")
     part.write_text(version + "\n")
     part.replace(_current(settings))
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__

@@ -80,6 +80,7 @@ def _add_forecasts(api: FastAPI, service: ForecastService, clock: Callable[[], d
     @api.post(
         "/v1/forecasts",
         summary="Forecast series",
+        response_description="The forecasts.",
         response_model=ForecastResponse,
         responses=problems(400, 404, 413, 415, 422, 503),
         tags=["forecasts"],
@@ -94,6 +95,7 @@ def _add_forecasts(api: FastAPI, service: ForecastService, clock: Callable[[], d
     @api.get(
         "/v1/series",
         summary="List the series that can be forecast",
+        response_description="A page of series.",
         responses=problems(422, 503),
         tags=["forecasts"],
     )
@@ -107,17 +109,30 @@ def _add_forecasts(api: FastAPI, service: ForecastService, clock: Callable[[], d
 
 
 def _add_model(api: FastAPI, service: ForecastService) -> None:
-    @api.get("/v1/model", summary="The served model", tags=["model"])
+    @api.get(
+        "/v1/model",
+        summary="The served model",
+        response_description="The model, or nulls.",
+        tags=["model"],
+    )
     async def model() -> ModelInfo:
         """Which model answers, what it can do, and why a newer one did not load."""
         return service.info()
 
-    @api.get("/v1/health/live", summary="Liveness", tags=["health"])
+    @api.get(
+        "/v1/health/live", summary="Liveness", response_description="It lives.", tags=["health"]
+    )
     async def live() -> Health:
         """The process answers."""
         return Health(status="alive")
 
-    @api.get("/v1/health/ready", summary="Readiness", responses=problems(503), tags=["health"])
+    @api.get(
+        "/v1/health/ready",
+        summary="Readiness",
+        response_description="It is ready.",
+        responses=problems(503),
+        tags=["health"],
+    )
     def ready() -> Health:
         """Forecasts can be made: a model is loaded and the feature store answers."""
         return service.ready()

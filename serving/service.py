@@ -106,7 +106,8 @@ class ForecastService:
                 _try_out(model, str(version))
         except Exception as error:
             logger.exception("Model version %s did not load", version)
-            said = f"{type(error).__name__}: {error}"
+            # Clients are told the error, but not where on this machine the files are.
+            said = f"{type(error).__name__}: {error}".replace(f"{config.get('state_dir')}/", "")
             self._load_error = LoadError(version=version and str(version), error=said[:1000])
         else:
             self._source, self._model, self._load_error = source, model, None

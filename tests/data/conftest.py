@@ -1,13 +1,10 @@
-from collections.abc import Iterator
+# DuckDB is imported inside the fixtures: a conftest lives until the interpreter is torn down, and
+# one that holds the module makes DuckDB print a page about leaks after every run.
 from pathlib import Path
 
-import duckdb
-import polars as pl
 import pytest
 
-from data import sources, warehouse
 from data.settings import Settings
-from data.warehouse import Connection
 
 
 @pytest.fixture
@@ -16,15 +13,19 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def con(settings: Settings) -> Iterator[Connection]:
-    with warehouse.connect(settings) as con:
+def con(settings):
+    from data.warehouse import connect
+
+    with connect(settings) as con:
         yield con
 
 
 @pytest.fixture(scope="session")
-def year() -> pl.DataFrame:
+def year(tmp_path_factory):
     """Everything that the default source yields, read once."""
-    with duckdb.connect() as con:
-        con.execute("SET TimeZone='UTC'")
-        settings = Settings(_env_file=None)
-        return sources.read_sales(con, settings, source="completejourney", since=None, until=None)
+    from data.sources import read_sales
+    from data.warehouse import connect
+
+    settings = Settings(_env_file=None, state_dir=tmp_path_factory.mktemp("year"))
+    with connect(settings) as con:
+        return read_sales(con, settings, source="completejourney", since=None, until=None)

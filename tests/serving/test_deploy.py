@@ -1,5 +1,6 @@
 """Deploying by HTTP against a small real server that behaves as Ray Serve and the API do."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -28,6 +29,7 @@ class Cluster:
         self.apply_seconds = 0.05
         self.refuse: str | None = None
         self.api_down = False
+        self.slow_puts = 0
 
     def put(self, config: dict[str, Any]) -> None:
         if config == self.config:
@@ -53,6 +55,9 @@ def handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             if cluster.refuse:
                 return self.reply(400, cluster.refuse.encode())
             assert self.path == "/api/serve/applications/"
+            if cluster.slow_puts:
+                cluster.slow_puts -= 1
+                time.sleep(0.3)
             cluster.put(json.loads(body))
             self.reply(200, b"")
 
@@ -66,7 +71,8 @@ def handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(body)
 
         def log_message(self, *_args: object) -> None:
             pass
@@ -186,6 +192,19 @@ def test_when_ray_is_not_there_one_sentence_says_so(settings: Settings) -> None:
     with pytest.raises(DeployFailed, match=r"Ray is not reachable at .*make up") as error:
         deploy.put(gone, deploy.application_config(gone, version=None))
     assert "\n" not in str(error.value)
+
+
+def test_ray_may_take_its_time_to_start(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "NETWORK_SECONDS", 0.1)
+    config = deploy.application_config(settings, version=None)
+    cluster.slow_puts = 2
+    deploy.put(settings, config)
+    assert cluster.seen == [None]
+    cluster.slow_puts = deploy.PUT_ATTEMPTS
+    with pytest.raises(DeployFailed, match=r"not reachable .*\(timed out\)"):
+        deploy.put(settings, config)
 
 
 def test_without_rays_token_one_sentence_says_so(settings: Settings) -> None:

@@ -59,6 +59,16 @@ def test_a_configuration_that_makes_no_sense_leaves_the_old_model_serving(
     assert service.ready().model_version == "1"
 
 
+def test_what_is_told_of_an_error_names_no_folder_of_the_machine(
+    service: ForecastService, configure: Configure, state: Path
+) -> None:
+    service._load = lambda folder: Path(folder / "booster.txt").read_text()  # type: ignore[assignment,return-value]
+    configure("7")
+    error = service.info().load_error
+    assert error and "champions/7/booster.txt" in error.error
+    assert str(state) not in error.error
+
+
 def test_the_next_good_version_clears_the_error(
     service: ForecastService, configure: Configure
 ) -> None:

@@ -1,0 +1,59 @@
+# The commands of the project. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down status lint format bench clean
+
+export UV_PYTHON_DOWNLOADS := never
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+PYTHON := .venv/bin/python
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+ROOMS := flows serving checks models feature_repo data
+
+help: ## List these commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(INSTALLED) ## Run the whole system on real sales: from raw data to a served forecast.
+	@$(PYTHON) demo.py
+
+test: $(INSTALLED) ## Run all tests, the end-to-end test on the real components among them.
+	@$(PYTHON) -m pytest
+
+up: $(INSTALLED) ## Start the local stack: Prefect, MLflow and Ray Serve.
+	@$(PYTHON) stack.py up
+
+down: $(PYTHON) ## Stop the local stack.
+	@$(PYTHON) stack.py down
+
+status: $(PYTHON) ## Show the processes of the stack and whether they are healthy.
+	@$(PYTHON) stack.py status
+
+lint: $(INSTALLED) ## Check style, format, types and which room imports which.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(ROOMS) stack.py demo.py
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and fix what can be fixed by itself.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## Measure speed against the bare libraries; writes benchmarks/results.
+	@$(PYTHON) -m benchmarks
+
+clean: $(PYTHON) ## Delete everything that was written at run time; asks first.
+	@$(PYTHON) stack.py clean
+
+$(INSTALLED): uv.lock pyproject.toml | $(UV)
+	@echo "Installing the locked packages into .venv (1.8 GB; minutes when none is cached) ..."
+	@$(UV) sync --frozen 2>&1 | sed '/^ [-+~] /d'
+	@touch $@
+
+.uv/bin/uv:
+	@echo "Installing uv, the package manager, into .uv ..."
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .uv uv
+
+$(PYTHON):
+	@echo "Nothing is installed yet: run \`make demo\` or \`make up\` first." >&2; exit 1

@@ -1,0 +1,165 @@
+"""A real search and fit on a small retailer."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data.schema import KEYS, QUANTILE_COLUMNS
+from models import forecaster
+from models.backtest import TrainingData, fold_cutoffs
+from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
+from models.forecaster import Forecaster, HorizonTooLong
+from models.training import CHALLENGER, Training, train
+
+CUTOFF = date(2017, 9, 10)
+
+
+@pytest.fixture(scope="module")
+def trained(training_frames: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    folder = tmp_path_factory.mktemp("study")
+    return train(
+        training_frames, storage=folder / "j.log", name="n", trials=3, seconds=60, seed=1
+    )
+
+
+@pytest.fixture
+def saved(trained: Training, tmp_path: Path) -> Path:
+    return forecaster.save(
+        tmp_path / "1", trained.booster.model_to_string(), trained.manifest
+    )
+
+
+def newest(data: TrainingData) -> pl.DataFrame:
+    return data.features.filter(pl.col("cutoff") == CUTOFF)
+
+
+def test_the_backtest_judges_every_baseline_on_the_newest_fold(trained: Training) -> None:
+    table = trained.backtest
+    models = {CHALLENGER, SEASONAL_NAIVE, MOVING_AVERAGE, SEASONAL_SMOOTHING}
+    assert set(table["model"]) == models
+    assert table["cutoff"].unique().to_list() == [CUTOFF - timedelta(days=28)]
+    holdout = trained.holdout.filter(pl.col("y").is_not_null())
+    assert holdout["ds"].min() == CUTOFF - timedelta(days=27)
+
+
+def test_the_model_beats_the_seasonal_naive_forecast(trained: Training) -> None:
+    assert trained.manifest.backtest["naive ratio"] < 0.9
+
+
+def test_the_search_has_not_seen_the_holdout(
+    training_frames: TrainingData, trained: Training
+) -> None:
+    seen = {c for c in trained.trials.columns if c.startswith("wrmsse 2017")}
+    folds = fold_cutoffs(CUTOFF, 28, 4)
+    assert seen == {f"wrmsse {c}" for c in folds[:3]}
+
+
+def test_a_search_that_was_cut_off_goes_on(
+    training_frames: TrainingData, tmp_path: Path
+) -> None:
+    def run(trials: int) -> list[float]:
+        result = train(
+            training_frames, storage=tmp_path / "j", name="n", trials=trials, seconds=60, seed=1
+        )
+        return result.trials["wrmsse"].to_list()
+
+    first = run(1)
+    assert run(2)[:1] == first
+    assert len(run(2)) == 2
+
+
+def test_the_same_seed_gives_the_same_booster(
+    training_frames: TrainingData, trained: Training, tmp_path: Path
+) -> None:
+    again = train(
+        training_frames, storage=tmp_path / "j", name="n", trials=3, seconds=60, seed=1
+    )
+    assert again.booster.model_to_string() == trained.booster.model_to_string()
+
+
+def test_no_forecast_or_training_row_moves_when_later_sales_change(
+    training_frames: TrainingData,
+) -> None:
+    fold = fold_cutoffs(CUTOFF, 28, 4)[1]
+    later = training_frames.sales.with_columns(
+        y=pl.when(pl.col("ds") > fold).then(pl.col("y") * 50 + 7).otherwise("y")
+    )
+    other = TrainingData(
+        training_frames.cutoff,
+        28,
+        "snap",
+        training_frames.features,
+        later,
+        training_frames.plan,
+        training_frames.spec,
+    )
+    params = {"objective": "poisson", "num_iterations": 20, "num_leaves": 8}
+    before, after = (d.fold(fold) for d in (training_frames, other))
+    assert np.array_equal(before.x, after.x, equal_nan=True)
+    left, right = before.forecast(params, 1), after.forecast(params, 1)
+    assert left["y_hat"].equals(right["y_hat"])
+    assert not left["y"].equals(right["y"])
+
+
+def test_a_saved_model_forecasts_as_the_trained_one(
+    training_frames: TrainingData, saved: Path
+) -> None:
+    model = Forecaster.load(saved)
+    rows = model.forecast(newest(training_frames), training_frames.plan, 28)
+    assert rows.height == newest(training_frames).height * 28
+    assert rows["ds"].min() == CUTOFF + timedelta(days=1)
+    bands = rows.select(QUANTILE_COLUMNS).to_numpy()
+    assert (np.diff(bands, axis=1) >= 0).all() and (bands >= 0).all()
+    assert rows["y_hat"].is_finite().all()
+
+
+def test_one_series_is_forecast_as_it_is_among_all(
+    training_frames: TrainingData, saved: Path
+) -> None:
+    model, features = Forecaster.load(saved), newest(training_frames)
+    everything = model.forecast(features, training_frames.plan, 28)
+    alone = model.forecast(features[3:4], training_frames.plan, 7)
+    same = everything.join(alone, on=[*KEYS, "ds"], how="semi")
+    assert same.equals(alone)
+
+
+def test_text_cutoffs_of_the_feature_store_are_read(
+    training_frames: TrainingData, saved: Path
+) -> None:
+    features = newest(training_frames)
+    text = features.with_columns(pl.col("cutoff").cast(pl.String))
+    model = Forecaster.load(saved)
+    plan = training_frames.plan
+    assert model.forecast(text, plan, 5).equals(model.forecast(features, plan, 5))
+
+
+@pytest.mark.parametrize("horizon", [0, 29, -1])
+def test_a_horizon_out_of_reach_is_named(
+    training_frames: TrainingData, saved: Path, horizon: int
+) -> None:
+    with pytest.raises(HorizonTooLong, match=f"horizon is {horizon}; .* 1 to 28"):
+        Forecaster.load(saved).forecast(newest(training_frames), training_frames.plan, horizon)
+
+
+@pytest.mark.parametrize("name", ["booster.txt", "manifest.json"])
+def test_a_changed_byte_is_refused_before_it_is_parsed(saved: Path, name: str) -> None:
+    text = (saved / name).read_text()
+    (saved / name).write_text(text[:-2] + "X" + text[-1:])
+    with pytest.raises(ValueError, match=rf"{name} does not have the SHA-256"):
+        Forecaster.load(saved)
+
+
+def test_an_incomplete_folder_is_refused(saved: Path) -> None:
+    (saved / "sha256.json").unlink()
+    with pytest.raises(ValueError, match="not a complete model folder"):
+        Forecaster.load(saved)
+
+
+def test_saving_twice_leaves_one_whole_folder(trained: Training, saved: Path) -> None:
+    text = trained.booster.model_to_string()
+    assert forecaster.save(saved, text, trained.manifest) == saved
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["1"]
+    assert Forecaster.load(saved).trained_cutoff == CUTOFF

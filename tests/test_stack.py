@@ -1,0 +1,326 @@
+import io
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import stack
+from data.settings import ROOT, Settings
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+PORTS = [name for name in Settings.model_fields if name.endswith("_port")]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+    ports = {name: s.getsockname()[1] for name, s in zip(PORTS, sockets, strict=True)}
+    for s in sockets:
+        s.close()
+    settings = Settings(state_dir=tmp_path / "state", **ports)
+    settings.logs_dir.mkdir(parents=True)
+    return settings
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(SLEEP)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def wait_for(condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_child_reads_exactly_the_settings_of_its_parent(settings, monkeypatch):
+    ours = settings.model_copy(update={"closed_days": ("12-25", "01-01"), "seed": 11})
+    for name, value in stack.environment(ours).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == ours
+
+
+def test_the_environment_leads_to_this_stack_only(settings, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_KEY", "of another installation")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setenv("SHELFCAST_FAILPOINT", "passed on")
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    env = stack.environment(settings)
+    assert "PREFECT_API_KEY" not in env
+    assert "RAY_ADDRESS" not in env
+    assert env["SHELFCAST_FAILPOINT"] == "passed on"
+    assert env["NO_PROXY"].split(",") == ["intranet", "127.0.0.1", "localhost"]
+    assert env["PREFECT_API_URL"] == settings.prefect_api_url
+    assert env["MLFLOW_TRACKING_URI"] == settings.mlflow_url
+    assert env["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_a_relative_state_folder_becomes_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    env = stack.environment(Settings(state_dir=Path("here")))
+    assert env["SHELFCAST_STATE_DIR"] == str(tmp_path / "here")
+    assert env["PREFECT_HOME"] == str(tmp_path / "here" / "prefect")
+
+
+def test_no_telemetry_is_on(settings):
+    env = stack.environment(settings)
+    assert env["DO_NOT_TRACK"] == env["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert env["SODA_CORE_TELEMETRY_ENABLED"] == env["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert env["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_each_server_is_told_its_host_and_port(settings):
+    lines = {name: " ".join(words) for name, words in stack.commands(settings, "/tmp/r").items()}
+    assert f"--host {settings.host} --port {settings.prefect_port}" in lines[stack.PREFECT]
+    assert f"--host {settings.host} --port {settings.mlflow_port}" in lines[stack.MLFLOW]
+    assert f"--dashboard-port {settings.ray_dashboard_port}" in lines[stack.RAY]
+
+
+def test_a_path_with_a_space_stays_one_word(tmp_path):
+    settings = Settings(state_dir=tmp_path / "my state")
+    words = stack.commands(settings, "/tmp/r")[stack.MLFLOW]
+    assert words[words.index("--artifacts-destination") + 1] == f"{tmp_path}/my state/mlartifacts"
+
+
+def test_rays_own_ports_are_free_and_apart_and_its_sockets_fit(settings):
+    ray_dir = "/tmp/shelfcast-abcdefgh"
+    env = stack.ray_environment(settings, ray_dir)
+    ports = [int(v) for k, v in env.items() if k.startswith("RAY_SERVE") and "PORT" in k]
+    assert len(ports) == len(set(ports)) == 8
+    assert all(stack.is_free(settings.host, port) for port in ports)
+    # Ray adds the id of the node, 56 characters; HAProxy a process id while it binds.
+    sockets = [v for k, v in env.items() if k.endswith("SOCKET_PATH")]
+    assert len(sockets) == 2
+    for path in sockets:
+        assert path.startswith(f"{ray_dir}/")
+        assert len(path) + len("/" + "0" * 56 + ".1234567.tmp") < 108
+
+
+def test_free_ports_lead_to_no_problem(settings):
+    assert stack.port_problem(settings) is None
+
+
+def test_a_taken_port_is_one_sentence_with_setting_port_and_owner(settings):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        problem = stack.port_problem(settings.model_copy(update={"mlflow_port": port}))
+    assert problem is not None
+    assert problem.startswith(f"Port of the MLflow server and UI: {port} is taken by ")
+    assert f"(process {os.getpid()})" in problem
+    assert "set SHELFCAST_MLFLOW_PORT to a free port" in problem
+
+
+def test_two_settings_with_one_port_are_named(settings):
+    clash = settings.model_copy(update={"serve_port": settings.prefect_port})
+    problem = stack.port_problem(clash)
+    assert problem is not None
+    assert "SHELFCAST_PREFECT_PORT and SHELFCAST_SERVE_PORT" in problem
+
+
+def test_up_on_a_taken_port_starts_nothing(settings, capsys):
+    with socket.create_server(("127.0.0.1", settings.ray_port)):
+        assert stack.up(settings) == 1
+    assert f"{settings.ray_port} is taken" in capsys.readouterr().err
+    assert stack.read(settings) is None
+    assert not list(settings.logs_dir.iterdir())
+
+
+def test_rays_token_is_made_once_and_for_its_owner_only(settings):
+    token = stack.ray_token(settings)
+    assert len(token) == 64
+    assert stack.ray_token(settings) == token
+    assert stat.S_IMODE(settings.ray_token_path.stat().st_mode) == 0o600
+
+
+def test_a_process_is_found_by_its_identity(sleeper):
+    process = stack.find(stack.identify(sleeper.pid))
+    assert process is not None
+    assert process.pid == sleeper.pid
+
+
+def test_a_later_process_of_the_same_id_is_not_found(sleeper):
+    pid, created = stack.identify(sleeper.pid)
+    assert stack.find((pid, created - 100)) is None
+
+
+def test_a_process_that_has_ended_but_was_not_collected_is_not_found(sleeper):
+    identity = stack.identify(sleeper.pid)
+    sleeper.kill()
+    wait_for(lambda: psutil.Process(sleeper.pid).status() == psutil.STATUS_ZOMBIE)
+    assert stack.find(identity) is None
+
+
+def test_a_record_survives_the_disk(settings):
+    record = stack.Record((1, 2.5), "/tmp/r", steps={stack.RAY: 3.0})
+    record.processes[stack.RAY] = (4, 5.5)
+    stack.write(settings, record)
+    again = stack.read(settings)
+    assert again is not None
+    assert again.steps == record.steps
+    assert tuple(again.processes[stack.RAY]) == (4, 5.5)
+
+
+def test_a_process_that_left_its_parent_and_session_is_still_stopped(settings):
+    # As Ray's workers can: the grandchild has a session of its own, then its parent is killed.
+    code = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen({SLEEP!r}, start_new_session=True)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    grandchild = int(parent.stdout.readline())
+    record = stack.Record((0, 0.0), "/tmp/none", {stack.MLFLOW: stack.identify(parent.pid)})
+    record.family = stack.families(record)
+    assert {pid for pid, _ in record.family[stack.MLFLOW]} == {parent.pid, grandchild}
+    parent.kill()
+    parent.wait()
+    assert [pid for pid, _ in stack.families(record)[stack.MLFLOW]] == [grandchild]
+    assert stack.stop(settings, record) == 1
+    assert not any(stack.families(record).values())
+
+
+def test_stop_spares_a_process_that_it_did_not_start(settings, sleeper):
+    pid, created = stack.identify(sleeper.pid)
+    stranger = (pid, created - 100)
+    record = stack.Record(stranger, "/tmp/none", {stack.RAY: stranger, stack.PREFECT: stranger})
+    record.family = {stack.RAY: [stranger]}
+    assert stack.stop(settings, record) == 0
+    assert sleeper.poll() is None
+
+
+def test_what_ignores_the_request_to_stop_is_killed(settings, monkeypatch):
+    monkeypatch.setattr(stack, "STOP_SECONDS", 0.3)
+    code = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    )
+    stubborn = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert stubborn.stdout is not None
+    stubborn.stdout.readline()
+    record = stack.Record((0, 0.0), "/tmp/none", {stack.MLFLOW: stack.identify(stubborn.pid)})
+    assert stack.stop(settings, record) == 1
+    assert stubborn.wait(5) == -signal.SIGKILL
+
+
+def test_down_stops_what_a_killed_supervisor_left(settings, capsys, sleeper):
+    record = stack.Record((0, 0.0), "/tmp/none", {stack.MLFLOW: stack.identify(sleeper.pid)})
+    stack.write(settings, record)
+    assert stack.down(settings) == 0
+    assert sleeper.wait(5) == -signal.SIGTERM
+    assert f"stopped (process {sleeper.pid})" in capsys.readouterr().out
+    assert stack.read(settings) is None
+
+
+def test_down_and_status_without_a_stack_say_so(settings, capsys):
+    assert stack.down(settings) == 0
+    assert stack.status(settings) == 1
+    assert capsys.readouterr().out.count("The stack is not up") == 2
+
+
+def test_status_fails_when_a_process_is_dead(settings, capsys, sleeper):
+    stack.write(settings, stack.Record(stack.identify(sleeper.pid), "/tmp/none"))
+    assert stack.status(settings) == 1
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if " dead " in line]) == 5
+
+
+@pytest.fixture
+def supervisor(settings, monkeypatch) -> Iterator[stack.Supervisor]:
+    monkeypatch.setattr(stack, "commands", lambda *_: {stack.MLFLOW: SLEEP})
+    monkeypatch.setattr(stack, "health", lambda *_: "healthy")
+    supervisor = stack.Supervisor(settings)
+    yield supervisor
+    supervisor.stopping.set()
+    stack.stop(settings, supervisor.record)
+    stack.tidy(settings, supervisor.record)
+
+
+def test_a_process_that_dies_is_started_again(supervisor):
+    threading.Thread(target=supervisor.keep, args=[stack.MLFLOW], daemon=True).start()
+    wait_for(lambda: stack.MLFLOW in supervisor.record.steps)
+    first = supervisor.record.processes[stack.MLFLOW]
+    os.kill(first[0], signal.SIGKILL)
+    wait_for(lambda: supervisor.record.processes[stack.MLFLOW] != first)
+    assert supervisor.record.problem == ""
+
+
+def test_a_process_that_cannot_start_is_reported_with_the_end_of_its_log(supervisor, monkeypatch):
+    broken = [sys.executable, "-c", "print('no such option'); raise SystemExit(3)"]
+    monkeypatch.setattr(stack, "commands", lambda *_: {stack.MLFLOW: broken})
+    monkeypatch.setattr(stack, "health", lambda *_: "does not answer")
+    supervisor.keep(stack.MLFLOW)
+    problem = supervisor.record.problem
+    assert problem.startswith("MLflow server did not start: it ended with 3.")
+    assert problem.endswith("no such option")
+    assert str(supervisor.settings.logs_dir / "mlflow-server.log") in problem
+
+
+def test_a_process_that_dies_too_often_is_given_up(supervisor, monkeypatch, capsys):
+    monkeypatch.setattr(stack, "commands", lambda *_: {stack.MLFLOW: [sys.executable, "-c", ""]})
+    monkeypatch.setattr(supervisor.stopping, "wait", lambda _seconds: False)
+    supervisor.record.steps = dict.fromkeys(stack.STEPS, 1.0)
+    supervisor.keep(stack.MLFLOW)
+    out = capsys.readouterr().out
+    assert f"died {stack.RESTARTS + 1} times" in out
+    assert "MLflow server is not started again." in out
+
+
+def test_nothing_is_started_any_more_once_the_stack_stops(supervisor):
+    supervisor.stopping.set()
+    with pytest.raises(stack.StackProblem, match="being stopped"):
+        supervisor.start(stack.MLFLOW)
+    assert supervisor.record.processes == {}
+
+
+@pytest.mark.parametrize("answer", ["", "y\n", "no\n"])
+def test_clean_deletes_nothing_without_a_clear_yes(settings, monkeypatch, answer):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    assert stack.clean(settings) == 1
+    assert settings.state_dir.exists()
+
+
+def test_clean_deletes_the_state_on_yes(settings, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    assert stack.clean(settings) == 0
+    assert not settings.state_dir.exists()
+
+
+def test_clean_refuses_while_the_stack_is_up(settings, monkeypatch, sleeper, capsys):
+    stack.write(settings, stack.Record(stack.identify(sleeper.pid), "/tmp/none"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    assert stack.clean(settings) == 1
+    assert "make down" in capsys.readouterr().err
+    assert settings.state_dir.exists()
+
+
+@pytest.mark.parametrize("precious", [ROOT, ROOT.parent, Path.home(), Path("/")])
+def test_clean_refuses_a_folder_that_holds_more_than_state(precious, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    monkeypatch.setattr(stack.shutil, "rmtree", lambda path: pytest.fail(f"would delete {path}"))
+    assert stack.clean(Settings(state_dir=precious)) == 1
+    assert "holds more than state" in capsys.readouterr().err
+
+
+def test_an_unknown_command_shows_the_known_ones(capsys):
+    assert stack.main(["restart"]) == 2
+    assert "up | down | status | clean" in capsys.readouterr().err
+
+
+def test_the_record_is_plain_json(settings):
+    stack.write(settings, stack.Record((1, 2.0), "/tmp/r"))
+    assert json.loads((settings.state_dir / "stack.json").read_text())["supervisor"] == [1, 2.0]
