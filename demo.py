@@ -90,7 +90,9 @@ def plant(settings: Settings) -> tuple[Path, dict[str, Any]]:
         known = sales_as_of(con, known_at_morning(day, settings.timezone))
     rows = known.filter(pl.col("ds") == day).sort("store_id", "item_id").head(120)
     rows = rows.select("store_id", "item_id", "ds", "y", "price")
-    revised = rows.sort("y", "store_id", descending=True).row(0, named=True)
+    biggest = known.group_by("store_id", "item_id").agg(units=pl.col("y").sum())
+    ranked = rows.join(biggest, on=["store_id", "item_id"]).sort("units", descending=True)
+    revised = ranked.row(0, named=True)
     is_it = (pl.col("store_id") == revised["store_id"]) & (pl.col("item_id") == revised["item_id"])
     rows = rows.with_columns(y=pl.when(is_it).then(pl.col("y") + 25).otherwise(pl.col("y")))
     bad = rows.head(3).with_columns(
@@ -154,17 +156,18 @@ def show_accuracy(settings: Settings) -> None:
         scores = query(con, "latest_scores")
         decision = query(con, "latest_decision", gate="retrain").row(0, named=True)
     wanted = {
-        "wrmsse mean": "WRMSSE, mean of levels",
-        "wrmsse total": "WRMSSE, total",
-        "wrmsse series": "WRMSSE, series",
+        "wrmsse mean": "WRMSSE",
+        "wrmsse total": "total",
+        "wrmsse series": "series",
         "bias": "bias",
-        "coverage 80 inside": "inside 80 % interval",
+        "coverage 80 inside": "in 80 % band",
     }
     table = Table(
         title=f"28 days after {scores['cutoff'][0]}, forecast before they happened",
         title_justify="left",
     )
-    for name in ("model", *wanted.values()):
+    table.add_column("model", no_wrap=True)
+    for name in wanted.values():
         table.add_column(name, justify="right")
     ranked = scores.filter(pl.col("metric") == "wrmsse mean").sort("value")["model"]
     for model in ranked:
@@ -191,7 +194,9 @@ def main() -> int:
         follow(prefect, "ingest/ingest", {"source": "csv", "path": str(path)})
         show_knowledge(settings, revised)
     except (RunFailed, httpx.HTTPError) as error:
-        OUT.print(f"\n[red]{error}[/red]\nLogs are in {settings.logs_dir}; {settings.prefect_ui_url}")
+        OUT.print(
+            f"\n[red]{error}[/red]\nLogs are in {settings.logs_dir}; {settings.prefect_ui_url}"
+        )
         return 1
     OUT.print("\nA forecast over REST")
     show_forecast(settings, {k: revised[k] for k in ("store_id", "item_id")})

@@ -262,16 +262,16 @@ def ray_token(settings: Settings) -> str:
 def prepare_prefect(settings: Settings) -> None:
     """Makes the work pool and the writer's limit, and clears what a killed worker left behind.
 
-    Runs of the pool that still count as running are marked crashed, and held slots are freed:
-    no worker lives when this is called, so nobody else would ever do it.
+    Runs that count as running are marked crashed and held slots are freed: no worker lives when
+    this is called, so nobody else would ever do it.
     """
     api = settings.prefect_api_url
     call("POST", f"{api}/work_pools/", {"name": POOL, "type": "process"})
-    call("POST", f"{api}/v2/concurrency_limits/", {"name": WRITER, "limit": 1})
+    if call("GET", f"{api}/v2/concurrency_limits/{WRITER}")[0] == 404:
+        call("POST", f"{api}/v2/concurrency_limits/", {"name": WRITER, "limit": 1})
     stale = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    runs = stale | {"work_queue_name": {"any_": ["default"]}}  # not those started by hand
-    state = {"type": "CRASHED", "message": "The stack was stopped while this run was going on."}
-    call("POST", f"{api}/flow_runs/bulk_set_state", {"flow_runs": runs, "state": state})
+    state = {"type": "CRASHED", "message": "The process of this run was stopped or killed."}
+    call("POST", f"{api}/flow_runs/bulk_set_state", {"flow_runs": stale, "state": state})
     _, limits = call("POST", f"{api}/v2/concurrency_limits/filter", {})
     for limit in limits if isinstance(limits, list) else ():
         call("PATCH", f"{api}/v2/concurrency_limits/{limit['id']}", {"active_slots": 0})
@@ -356,7 +356,9 @@ def stop(settings: Settings, record: Record) -> int:
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
         await_end(asked, STOP_SECONDS)
-    return sum(kill(members) for members in families(record).values())
+    left = [identity for members in families(record).values() for identity in members]
+    await_end(left, 3.0)  # Ray's parts end by themselves, a moment after it
+    return kill(left)
 
 
 def kill(members: list[Identity]) -> int:

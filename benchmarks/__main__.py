@@ -20,8 +20,8 @@ from rich.table import Table
 
 from benchmarks.rest import rest_rows
 from benchmarks.rows import Row, paired, plain_row, ratio_row
-from checks import contracts
-from data import ingest, snapshots, sources
+from checks import intake
+from data import snapshots, sources
 from data.schema import EVENT_TIME, KEYS
 from data.settings import ROOT, Settings
 from data.warehouse import connect, known_at_morning, query
@@ -54,18 +54,14 @@ def ingest_row(settings: Settings, folder: Path) -> Row:
     def ours() -> None:
         fresh = settings.model_copy(update={"state_dir": folder / f"ingest{next(runs)}"})
         with connect(fresh) as con:
-            rows = sources.read_sales(
-                con, fresh, source=fresh.source, path="", since=None, until=until
+            intake.take(
+                con, fresh, source=fresh.source, path="", since=None, until=until, as_of=as_of
             )
-            batch = ingest.land(con, fresh, rows, source=fresh.source, as_of=as_of)
-            found = contracts.verify(
-                "landing", con.cursor(), as_of=as_of, variables={"BATCH": batch.batch_id}
-            )
-            found.require("the benchmark's batch")
-            ingest.publish(con, batch, contracts.row_rules(as_of=as_of))
 
     def theirs() -> None:
-        with connect(settings.model_copy(update={"state_dir": folder / f"ctas{next(runs)}"})) as con:
+        with connect(
+            settings.model_copy(update={"state_dir": folder / f"ctas{next(runs)}"})
+        ) as con:
             rows = sources.read_sales(
                 con, settings, source=settings.source, path="", since=None, until=until
             )
@@ -114,7 +110,9 @@ def retrieval_row(settings: Settings, snapshot: Path) -> Row:
     ]
     times = [known_at_morning(c, settings.timezone) for c in cutoffs]
     entities = series.join(pl.DataFrame({EVENT_TIME: times}), how="cross")
-    views = {v: str(settings.features_dir / v / "*" / "*.parquet") for v in ("demand", "store_demand")}
+    views = {
+        v: str(settings.features_dir / v / "*" / "*.parquet") for v in ("demand", "store_demand")
+    }
 
     def by_hand() -> pl.DataFrame:
         con = duckdb.connect()
@@ -195,15 +193,10 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
     def deliver(cutoff: date) -> None:
         as_of = known_at_morning(cutoff, settings.timezone)
         with connect(settings) as con:
-            rows = sources.read_sales(
-                con, settings, source=settings.source, path="", since=cutoff, until=cutoff
+            source = settings.source
+            intake.take(
+                con, settings, source=source, path="", since=cutoff, until=cutoff, as_of=as_of
             )
-            batch = ingest.land(con, settings, rows, source=settings.source, as_of=as_of)
-            report = contracts.verify(
-                "landing", con.cursor(), as_of=as_of, variables={"BATCH": batch.batch_id}
-            )
-            report.require("the benchmark's day")
-            ingest.publish(con, batch, contracts.row_rules(as_of=as_of))
 
     days = iter(day + timedelta(days=k) for k in range(1, 60))
     newest: list[Path] = []
@@ -252,9 +245,14 @@ def main() -> int:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
     memory = psutil.virtual_memory().total / 2**30
-    machine = f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    machine = (
+        f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"commit": commit, "machine": machine, "rows": rows}, indent=1) + "\n")
+    RESULT.write_text(
+        json.dumps({"commit": commit, "machine": machine, "rows": rows}, indent=1) + "\n"
+    )
     table = Table(title=machine)
     for column in ("metric", "unit", "ours", "theirs", "ratio", "target", "met"):
         table.add_column(column)

@@ -22,7 +22,13 @@ def plain_row(metric: str, unit: str, value: float, target: float | None = None)
     """A metric without an alternative; the target is the least it has to be."""
     met = None if target is None else value >= target
     return Row(
-        metric=metric, unit=unit, ours=round(value, 4), theirs=None, ratio=None, target=target, met=met
+        metric=metric,
+        unit=unit,
+        ours=round(value, 4),
+        theirs=None,
+        ratio=None,
+        target=target,
+        met=met,
     )
 
 
@@ -35,7 +41,7 @@ def ratio_row(
     target: float | None = None,
     more_is_better: bool = False,
 ) -> Row:
-    """A metric with its alternative, measured in turn; `ratio` is ours over theirs, pair by pair."""
+    """A metric with its alternative, measured in turn; `ratio` is ours over theirs by pairs."""
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     met = None if target is None else (ratio >= target if more_is_better else ratio <= target)
     return Row(

@@ -57,7 +57,7 @@ def is_issued(con: Connection, cutoff: date, model: str) -> bool:
 
 
 def failed_checks(con: Connection, since: datetime) -> list[str]:
-    """Names of the contract checks that failed at or after `since`, of batches not published since."""
+    """Checks that failed in the newest verification of their contract, if it was after `since`."""
     return query(con, "failed_checks", since=as_utc(since))["check_name"].to_list()
 
 

@@ -60,13 +60,19 @@ demand = FeatureView(
         Field(name="price_28", dtype=Float64, description="Mean price a unit, last 28 days."),
         Field(name="price_ratio", dtype=Float64, description="Price of 7 days over 84 days."),
         Field(name="display_28", dtype=Float64, description="Products on display a day, 28 days."),
-        Field(name="mailer_28", dtype=Float64, description="Products in the mailer a day, 28 days."),
+        Field(
+            name="mailer_28", dtype=Float64, description="Products in the mailer a day, 28 days."
+        ),
         *(
             Field(name=f"lag_{k}", dtype=Float64, description=f"Units {k - 1} days before cutoff.")
             for k in range(1, 8)
         ),
         *(
-            Field(name=f"dow_mean_{d}", dtype=Float64, description=f"Units on ISO weekday {d}, 8 weeks.")
+            Field(
+                name=f"dow_mean_{d}",
+                dtype=Float64,
+                description=f"Units on ISO weekday {d}, 8 weeks.",
+            )
             for d in range(1, 8)
         ),
     ],
@@ -82,8 +88,12 @@ store_demand = FeatureView(
     entities=[store],
     ttl=TTL,
     schema=[
-        Field(name="store_mean_28", dtype=Float64, description="Units a day of the store, 28 days."),
-        Field(name="store_mean_56", dtype=Float64, description="Units a day of the store, 56 days."),
+        Field(
+            name="store_mean_28", dtype=Float64, description="Units a day of the store, 28 days."
+        ),
+        Field(
+            name="store_mean_56", dtype=Float64, description="Units a day of the store, 56 days."
+        ),
         *(
             Field(
                 name=f"store_dow_index_{d}",

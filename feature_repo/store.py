@@ -108,7 +108,9 @@ def historical_features(settings: Settings, entities: pl.DataFrame) -> pl.DataFr
             )
             table = job.to_arrow()
     except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:
-        raise StaleFeatures(f"{error}; run the materialize deployment to apply it again.") from error
+        raise StaleFeatures(
+            f"{error}; run the materialize deployment to apply it again."
+        ) from error
     frame = pl.DataFrame(pl.from_arrow(table))
     # Feast does not keep the order of rows.
     return frame.sort("row").drop("row")
@@ -147,7 +149,9 @@ def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.
             entity_rows=[{"store_id": s, "item_id": i} for s, i in keys],
         ).to_dict()
     except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:
-        raise StaleFeatures(f"{error}; run the materialize deployment to apply it again.") from error
+        raise StaleFeatures(
+            f"{error}; run the materialize deployment to apply it again."
+        ) from error
     for (store_id, item_id), cutoff in zip(keys, answer["cutoff"], strict=True):
         if cutoff is None:
             raise UnknownSeries(

@@ -82,9 +82,7 @@ def demand_features(
     f = _with_open_days(_sums(known, KEYS, cutoff), cutoff, closed_days)
     mean_28 = pl.col("sum_28") / pl.col("n_28")
     promoted = (
-        plan.filter(
-            (pl.col("ds") <= cutoff) & (pl.col("ds") > cutoff - timedelta(days=28))
-        )
+        plan.filter((pl.col("ds") <= cutoff) & (pl.col("ds") > cutoff - timedelta(days=28)))
         .group_by(KEYS)
         .agg(display_28=pl.col("display").sum() / 28, mailer_28=pl.col("mailer").sum() / 28)
     )
@@ -104,7 +102,9 @@ def demand_features(
             ),
         )
         .join(promoted, on=KEYS, how="left")
-        .with_columns(pl.col("display_28", "mailer_28").fill_null(0), pl.col("price_ratio").fill_null(1))
+        .with_columns(
+            pl.col("display_28", "mailer_28").fill_null(0), pl.col("price_ratio").fill_null(1)
+        )
         .select(*KEYS, pl.col(DEMAND_FEATURES).cast(pl.Float64))
         .sort(KEYS)
     )

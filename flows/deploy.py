@@ -1,9 +1,9 @@
 """Exports the champion and swaps it into the running forecast API."""
 
 from prefect import flow, task
-from prefect.states import Completed, State
 
 from data.settings import Settings
+from flows.slots import done
 from models import registry
 from serving.deploy import swap
 
@@ -21,7 +21,7 @@ def serve(settings: Settings, version: str) -> dict[str, object]:
 
 
 @flow(flow_run_name="deploy")
-def deploy(version: str | None = None) -> State[str]:
+def deploy(version: str | None = None) -> str:
     """Serves a registered model without dropping a request.
 
     Args:
@@ -30,4 +30,4 @@ def deploy(version: str | None = None) -> State[str]:
     settings = Settings()
     exported = export(settings, version)
     serve(settings, exported)
-    return Completed(message=f"version {exported} serves", data=exported)
+    return done(message=f"version {exported} serves", data=exported)

@@ -5,13 +5,12 @@ from datetime import date
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.states import Completed, State
 
 from data import ledger
 from data.schema import FEATURE_SERVICE
 from data.settings import Settings
 from flows.materialize import take_snapshot
-from flows.slots import clock, warehouse
+from flows.slots import clock, done, warehouse
 from models import registry
 from models.batch import batch_forecasts
 
@@ -38,7 +37,7 @@ def write(settings: Settings, forecasts: pl.DataFrame, snapshot_id: str) -> int:
 
 
 @flow(flow_run_name="forecast")
-def forecast() -> State[int]:
+def forecast() -> int:
     """Issues the forecasts of all series from the last day of sales; the ledger keeps them."""
     settings = Settings()
     snapshot = take_snapshot(settings)
@@ -52,7 +51,7 @@ def forecast() -> State[int]:
     )
     kept = f"{written:,} rows kept" if written else "already kept"
     series = own.select("store_id", "item_id").unique().height
-    return Completed(
+    return done(
         message=f"{series} series x {settings.horizon} days from {own['cutoff'][0]}, {kept}",
         data=written,
     )

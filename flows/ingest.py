@@ -4,59 +4,32 @@ from datetime import date, datetime, timedelta
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
-from prefect.states import Completed, State
 
-from checks import contracts
-from data import ingest as loading
-from data import ledger, sources
+from checks import intake
+from data import sources
 from data.settings import Settings
-from data.warehouse import known_at_morning, plan_known_until
-from flows.slots import clock, warehouse
+from data.warehouse import known_at_morning
+from flows.audits import audit, show
+from flows.slots import clock, done, warehouse
 
 
 @task(task_run_name="deliver {since} to {until}")
 def deliver(
     settings: Settings, source: str, path: str, since: date | None, until: date | None
 ) -> dict[str, object]:
-    """Takes one delivery through write, audit and publish; a breach publishes nothing."""
+    """Takes one delivery through write, audit and publish; a breach fails the run."""
     with warehouse(settings) as con:
-        rows = sources.read_sales(
-            con, settings, source=source, path=path, since=since, until=until
-        )
         as_of = _delivery_time(settings, clock(settings, con)[1], path, until)
-        batch = loading.land(con, settings, rows, source=source, as_of=as_of)
-        about = {"batch": batch.batch_id[:12], "days": f"{batch.since} to {batch.until}"}
-        if loading.is_published(con, batch.batch_id):
-            return {**about, "result": "already loaded", "rows": batch.rows}
-        report = contracts.verify(
-            "landing",
-            con.cursor(),
-            as_of=as_of,
-            variables={"BATCH": batch.batch_id, "CLOSED": ",".join(settings.closed_days)},
+        taken = intake.take(
+            con, settings, source=source, path=path, since=since, until=until, as_of=as_of
         )
-        results = contracts.rows(report, f"batch {about['batch']}", as_of)
-        ledger.append(con, "contract_results", results)
-        if not report.ok:
-            loading.reject(con, batch)
-            report.require(f"Delivery {about['batch']} of {source} ({about['days']})")
-        plan = None if path else sources.read_plan(
-            con, settings, source=source, known_after=plan_known_until(con), known_until=as_of
-        )
-        done = loading.publish(con, batch, contracts.row_rules(as_of=as_of), plan)
-    return {
-        **about,
-        "result": "published",
-        "rows": batch.rows,
-        "published": done.rows_published,
-        "unchanged": done.rows_unchanged,
-        "excluded": done.rows_excluded,
-        "quarantined": done.rows_quarantined,
-        "reasons": "; ".join(f"{n} x {reason}" for reason, n in sorted(done.reasons.items())),
-    }
+    if taken.report:
+        show(taken.report, taken.name)
+    return taken.record()
 
 
 def _delivery_time(settings: Settings, now: datetime, path: str, until: date | None) -> datetime:
-    """When a delivery arrives: in replay, the morning after its day, and an own file an hour later."""
+    """When a delivery arrives; in replay the morning after its day, own files an hour later."""
     if settings.mode == "live":
         return now
     if path or until is None:
@@ -80,19 +53,16 @@ def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[
 
 
 @task
-def audit(settings: Settings) -> None:
+def audit_sales(settings: Settings) -> None:
     """Verifies the contract of the published sales as a whole; a breach fails the run."""
     with warehouse(settings) as con:
-        now = clock(settings, con)[1]
-        report = contracts.verify("sales", con.cursor(), as_of=now)
-        ledger.append(con, "contract_results", contracts.rows(report, "sales", now))
-    report.require("The published sales")
+        audit(con, "sales", "The published sales", clock(settings, con)[1])
 
 
 @flow(flow_run_name="ingest until {until}", log_prints=False)
 def ingest(
     until: date | None = None, source: str | None = None, path: str = ""
-) -> State[list[dict[str, object]]]:
+) -> list[dict[str, object]]:
     """Loads sales: the next day by default, every day until a date, or one file of your own.
 
     Args:
@@ -104,14 +74,14 @@ def ingest(
     source = source or settings.source
     due = [(None, None)] if path else due_days(settings, source, until)
     if not due:
-        return Completed(message="no day is due: nothing to load", data=[])
+        return done(message="no day is due: nothing to load", data=[])
     deliveries = []
     for since, last in due:
         deliveries.append(deliver(settings, source, path, since, last))
         get_run_logger().info("%s", deliveries[-1])
-    audit(settings)
+    audit_sales(settings)
     create_table_artifact(key="deliveries", table=deliveries, description="What was delivered")
-    return Completed(message=_summary(deliveries), data=deliveries)
+    return done(message=_summary(deliveries), data=deliveries)
 
 
 def _summary(deliveries: list[dict[str, object]]) -> str:
@@ -120,7 +90,7 @@ def _summary(deliveries: list[dict[str, object]]) -> str:
 
     loaded = sum(d["result"] == "published" for d in deliveries)
     if not loaded:
-        return f"{len(deliveries)} deliveries were already loaded"
+        return f"already loaded: {', '.join(str(d['delivery']) for d in deliveries)}"
     counts = ", ".join(
         f"{total(key):,} {key}" for key in ("published", "excluded", "quarantined") if total(key)
     )

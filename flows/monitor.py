@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
-from prefect.states import Completed, State
 
 from checks.drift import FeatureDrift, feature_drift
 from data import ledger
 from data.settings import Settings
+from feature_repo import store
+from feature_repo.transforms import SCALE_FREE, drift_samples
 from flows.materialize import take_snapshot
-from flows.slots import clock, warehouse
+from flows.slots import clock, done, warehouse
 from models import registry
 from models.assembly import features_as_known, read_snapshot
 from models.performance import Performance, score
-from feature_repo import store
-from feature_repo.transforms import SCALE_FREE, drift_samples
 
 SCORED_DAYS = 84  # cutoffs of the last twelve weeks are scored
 
@@ -36,7 +36,7 @@ class Monitoring:
 
 
 @task
-def score_matured(settings: Settings, snapshot: str, version: str) -> Performance:
+def score_matured(settings: Settings, snapshot: Path, version: str) -> Performance:
     """Scores the ledger against the sales that are known now and keeps the scores."""
     _, cutoff, sales, _ = read_snapshot(snapshot)
     with warehouse(settings) as con:
@@ -55,7 +55,7 @@ def score_matured(settings: Settings, snapshot: str, version: str) -> Performanc
 
 
 @task
-def test_drift(settings: Settings, snapshot: str, trained: date) -> list[FeatureDrift]:
+def measure_drift(settings: Settings, snapshot: Path, trained: date) -> list[FeatureDrift]:
     """Compares the newest features with those of the eight weeks before the training."""
     _, cutoff, _, series = read_snapshot(snapshot)
     known = store.offline_cutoffs(settings)
@@ -75,17 +75,19 @@ def failures(settings: Settings) -> list[str]:
 
 
 @flow(flow_run_name="monitor")
-def monitor() -> State[Monitoring]:
+def monitor() -> Monitoring:
     """Scores matured forecasts by lead time and tests for drift against the training window."""
     settings = Settings()
     snapshot = take_snapshot(settings)
     _, cutoff, _, _ = read_snapshot(snapshot)
     champion = registry.load(settings)
     performance = score_matured(settings, snapshot, champion.version)
-    drift = test_drift(settings, snapshot, champion.trained_cutoff)
+    drift = measure_drift(settings, snapshot, champion.trained_cutoff)
     table = performance.table.pivot(on="model", index="metric", values="value")
     create_table_artifact(
-        key="matured-forecasts", table=table.to_dicts(), description=f"{performance.cutoff}, 28 days"
+        key="matured-forecasts",
+        table=table.to_dicts(),
+        description=f"{performance.cutoff}, 28 days",
     )
     create_table_artifact(key="drift", table=[vars(d) for d in drift])
     seen = Monitoring(
@@ -98,7 +100,7 @@ def monitor() -> State[Monitoring]:
         model_age_days=(cutoff - champion.trained_cutoff).days,
     )
     drifted = [d.feature for d in drift if d.drifted]
-    return Completed(
+    return done(
         message=f"{performance.matured_days} matured days, drift in {len(drifted)} of {len(drift)} "
         f"features{': ' + ', '.join(drifted) if drifted else ''}",
         data=seen,

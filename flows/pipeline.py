@@ -3,7 +3,6 @@
 from datetime import date, timedelta
 
 from prefect import flow, task
-from prefect.states import Completed, State
 
 from checks.gates import GateDecision
 from data.settings import Settings
@@ -12,7 +11,7 @@ from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.materialize import materialize
 from flows.retrain import retrain
-from flows.slots import clock, warehouse
+from flows.slots import clock, done, warehouse
 from flows.train import train
 from models import registry
 from serving.deploy import served_model
@@ -26,7 +25,7 @@ def _day(settings: Settings) -> date:
 
 
 @flow(flow_run_name="pipeline, {weeks} weeks")
-def pipeline(weeks: int = 4) -> State[GateDecision]:
+def pipeline(weeks: int = 4) -> GateDecision:
     """Loads, trains, serves and forecasts at the first cutoff, then goes on for some weeks.
 
     Args:
@@ -58,4 +57,4 @@ def pipeline(weeks: int = 4) -> State[GateDecision]:
         forecast()
     decision = retrain()
     note = f"skipped: {', '.join(skipped)}" if skipped else "nothing was skipped"
-    return Completed(message=note, data=decision)
+    return done(message=note, data=decision)

@@ -1,13 +1,13 @@
 """Decides on evidence whether to retrain, and does so only then."""
 
 from prefect import flow, task
-from prefect.states import Completed, State
 
 from checks.gates import GateDecision, decide_retrain
 from data.settings import Settings
 from flows.decisions import keep
 from flows.deploy import deploy
 from flows.monitor import Monitoring, monitor
+from flows.slots import done
 from flows.train import train
 
 
@@ -29,7 +29,7 @@ def decide(seen: Monitoring) -> GateDecision:
 
 
 @flow(flow_run_name="retrain")
-def retrain() -> State[GateDecision]:
+def retrain() -> GateDecision:
     """Runs the gate: trains only if it says so, and serves the new model only if it is better.
 
     An alert trains a challenger in shadow. What the gate decided is kept with its reasons.
@@ -41,4 +41,4 @@ def retrain() -> State[GateDecision]:
         train(promote=False)
     elif decision.outcome in ("retrain", "fall_back") and train():
         deploy()
-    return Completed(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)
+    return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)

@@ -1,16 +1,19 @@
-"""The writer's slot, and the clock: what every flow needs before it does anything."""
+"""What every flow needs: the writer's slot, the clock, and a last word."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from typing import TypeVar, cast
 
 from prefect.concurrency.sync import concurrency
+from prefect.states import Completed
 
 from data.ledger import last_day
 from data.settings import Settings
 from data.warehouse import Connection, connect, known_at_morning
 
 WRITER = "duckdb-writer"
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -32,3 +35,8 @@ def clock(settings: Settings, con: Connection) -> tuple[date | None, datetime]:
     if settings.mode == "live" or day is None:
         return day, datetime.now(UTC)
     return day, known_at_morning(day, settings.timezone)
+
+
+def done(message: str, data: Result) -> Result:
+    """Ends a flow: people read `message` beside the run, callers of the flow get `data`."""
+    return cast("Result", Completed(message=message, data=data))

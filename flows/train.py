@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.states import Completed, State
 
 from checks.gates import GateDecision, decide_promotion
 from data.settings import Settings
 from data.warehouse import query
 from flows.decisions import keep
 from flows.materialize import take_snapshot
-from flows.slots import warehouse
+from flows.slots import done, warehouse
 from models import registry
 from models.assembly import training_data
 from models.backtest import TrainingData
@@ -68,7 +66,7 @@ def judge(settings: Settings, training: Training, data: TrainingData) -> GateDec
 @flow(flow_run_name="train")
 def train(
     trials: int | None = None, seconds: int | None = None, promote: bool = True
-) -> State[str | None]:
+) -> str | None:
     """Trains a model on everything known and promotes it if the gate says so.
 
     Args:
@@ -87,7 +85,7 @@ def train(
     if promoted:
         registry.promote(settings, version)
     figures = training.manifest.backtest
-    return Completed(
+    return done(
         message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "
         f"{figures['wrmsse mean']:.3f}, {1 - figures['naive ratio']:.0%} below seasonal naive, "
         f"{training.trials.height} trials on {data.grid.height:,} rows",

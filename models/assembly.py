@@ -27,8 +27,8 @@ def needed_cutoffs(first_day: date, cutoff: date, horizon: int) -> list[date]:
     folds = fold_cutoffs(cutoff, horizon, TUNING_FOLDS + 1)
     if folds[0] <= first:
         raise ValueError(
-            f"Training at {cutoff} needs sales from {first_day} to at least 8 weeks before its first "
-            f"fold {folds[0]}; choose a later cutoff or load older sales."
+            f"Training at {cutoff} needs sales of at least 8 weeks before its first fold "
+            f"{folds[0]}, and they begin on {first_day}; choose a later cutoff or load older sales."
         )
     return sorted({*training_cutoffs(cutoff, first), *folds, cutoff})
 

@@ -36,9 +36,7 @@ class TrainingData:
     def grid(self) -> pl.DataFrame:
         """Target days with their actual `y`; null where there is none by the cutoff."""
         grid = target_days(self.features, self.horizon)
-        return actuals(
-            grid, self.sales, until=self.cutoff, closed_days=self.spec.closed_days
-        )
+        return actuals(grid, self.sales, until=self.cutoff, closed_days=self.spec.closed_days)
 
     @cached_property
     def matrix(self) -> tuple[Matrix, NDArray[np.bool_]]:

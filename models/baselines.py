@@ -50,7 +50,7 @@ def _seasonal_smoothing(
         freq="1d",
         fallback_model=HistoricAverage(),
     )
-    forecasts = library.forecast(df=frame.select("unique_id", "ds", "y"), h=horizon)
+    forecasts: pl.DataFrame = library.forecast(df=frame.select("unique_id", "ds", "y"), h=horizon)
     return (
         forecasts.join(series, on="unique_id")
         .with_columns(

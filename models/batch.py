@@ -24,6 +24,4 @@ def batch_forecasts(settings: Settings, snapshot: str, champion: Forecaster) -> 
     dense = history(sales, features, cutoff, settings.closed_days)
     own = champion.forecast(features, plan, champion.horizon)
     baselines = baseline_forecasts(features, dense, champion.horizon, spec)
-    return pl.concat(
-        [own.with_columns(model=pl.lit(champion.version)), baselines], how="diagonal"
-    )
+    return pl.concat([own.with_columns(model=pl.lit(champion.version)), baselines], how="diagonal")

@@ -49,6 +49,4 @@ def compare(
     rng = np.random.default_rng(seed)
     sample = rng.integers(0, len(new), size=(draws, len(new)))
     ratios = new[sample].sum(axis=1) / old[sample].sum(axis=1)
-    return Comparison(
-        float(new.sum() / old.sum()), float(np.quantile(ratios, 0.95)), rows.height
-    )
+    return Comparison(float(new.sum() / old.sum()), float(np.quantile(ratios, 0.95)), rows.height)

@@ -44,9 +44,16 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
         raw = json.loads(text)
-        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.pop("spec").items()}
+        spec = raw.pop("spec")
         raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
-        return cls(**raw, spec=MatrixSpec(**spec))
+        return cls(
+            **raw,
+            spec=MatrixSpec(
+                items=tuple(spec["items"]),
+                holiday_country=spec["holiday_country"],
+                closed_days=tuple(spec["closed_days"]),
+            ),
+        )
 
 
 def _digest(path: Path) -> str:
@@ -108,7 +115,7 @@ class Forecaster:
         """
         if not 1 <= horizon <= self.horizon:
             raise HorizonTooLong(
-                f"horizon is {horizon}; the model {self.version} forecasts 1 to {self.horizon} days."
+                f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} days."
             )
         x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
         y_hat = gbm.predict(self.booster, x, closed)

@@ -79,7 +79,8 @@ def wape(scored: pl.DataFrame) -> float:
 def bias(scored: pl.DataFrame) -> float:
     """Sum of forecasts over sum of actuals, minus one: positive is too much."""
     rows = scored.filter(pl.col("y").is_not_null())
-    return float(rows["y_hat"].sum() / rows["y"].sum() - 1) if rows["y"].sum() else float("nan")
+    forecast, sold = float(rows["y_hat"].sum()), float(rows["y"].sum())
+    return forecast / sold - 1 if sold else float("nan")
 
 
 def _units(scored: pl.DataFrame) -> pl.Expr:

@@ -1,5 +1,7 @@
 """Plots that are logged with a model."""
 
+from datetime import date
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,7 +31,7 @@ def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame) -> Figure:
 
     `scored` has (store_id, item_id, cutoff, ds, y, y_hat, q0.1, q0.9), `sales` the days before.
     """
-    cutoff = scored["cutoff"].max()
+    cutoff: date = scored["cutoff"][0]
     volume = scored.group_by(KEYS).agg(pl.col("y").sum()).sort("y", *KEYS, descending=True)
     before = pl.col("ds").is_between(pl.lit(cutoff) - pl.duration(days=56), pl.lit(cutoff))
     past = sales.join(volume, on=KEYS, how="semi").filter(before)

@@ -1,6 +1,7 @@
 """Evidence for or against a challenger, measured on days that neither model has seen."""
 
 from datetime import timedelta
+from typing import TypedDict
 
 import polars as pl
 
@@ -16,17 +17,26 @@ from models.training import Training
 DRAWS = 2000
 
 
-def evidence(
-    settings: Settings, training: Training, data: TrainingData
-) -> dict[str, float | bool | None]:
-    """Arguments of the promotion gate.
+class Evidence(TypedDict):
+    """Arguments of the promotion gate."""
+
+    ratio: float | None
+    ratio_upper: float | None
+    coverage_80: float | None
+    bias: float | None
+    naive_ratio: float | None
+    has_champion: bool
+
+
+def evidence(settings: Settings, training: Training, data: TrainingData) -> Evidence:
+    """Measures what the promotion gate asks for.
 
     Challenger and champion forecast the same rows of the holdout fold; the challenger there is the
     same configuration fitted before those days. A champion that was trained after the fold began
     has seen some of them: then there is no ratio.
     """
     figures = training.manifest.backtest
-    found: dict[str, float | bool | None] = {
+    found: Evidence = {
         "ratio": None,
         "ratio_upper": None,
         "coverage_80": figures["coverage 80 inside"],

@@ -66,9 +66,10 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
     """
     with _client(settings) as client:
         experiment = _experiment(client)
-        with mlflow.start_run(
-            experiment_id=experiment, run_name=f"train {data.cutoff}"
-        ) as run, warnings.catch_warnings():
+        with (
+            mlflow.start_run(experiment_id=experiment, run_name=f"train {data.cutoff}") as run,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", UserWarning)
             _log(settings, training, data)
             example = pl.DataFrame(data.matrix[0][:5], schema=INPUTS).to_pandas()
@@ -159,7 +160,7 @@ def export(settings: Settings, version: str | None = None) -> Exported:
             found = client.get_model_version(MODEL, version)
         except MlflowException as error:
             raise NoChampion(
-                f"The registry has no version {version!r} of model {MODEL!r}; see {settings.mlflow_url}."
+                f"The registry at {settings.mlflow_url} has no version {version!r} of {MODEL!r}."
             ) from error
         booster = mlflow.lightgbm.load_model(f"models:/{MODEL}/{version}")
         text = mlflow.artifacts.load_text(f"runs:/{found.run_id}/{forecaster.MANIFEST}")

@@ -76,7 +76,13 @@ def trials_table(study: optuna.Study) -> pl.DataFrame:
     """One row per trial: number, state, mean WRMSSE (of the folds it saw), folds and parameters."""
     return pl.DataFrame(
         [
-            {"trial": t.number, "state": t.state.name, "wrmsse": t.value, **t.user_attrs, **t.params}
+            {
+                "trial": t.number,
+                "state": t.state.name,
+                "wrmsse": t.value,
+                **t.user_attrs,
+                **t.params,
+            }
             for t in study.trials
         ],
         infer_schema_length=None,

@@ -1,5 +1,6 @@
 """Configures the forecast API in Ray Serve and swaps its model without dropping a request."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -82,22 +83,19 @@ def put(settings: Settings, config: dict[str, Any]) -> None:
 
 
 def _send(settings: Settings, config: dict[str, Any]) -> httpx.Response:
-    token = settings.ray_token_path.read_text().strip()
-    for attempt in range(1, PUT_ATTEMPTS + 1):
-        try:
-            return httpx.put(
-                f"{settings.ray_dashboard_url}/api/serve/applications/",
-                json=config,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=NETWORK_SECONDS,
-                trust_env=False,
-            )
-        except httpx.ReadTimeout:
+    client = httpx.Client(
+        base_url=settings.ray_dashboard_url,
+        headers={"Authorization": f"Bearer {settings.ray_token_path.read_text().strip()}"},
+        timeout=NETWORK_SECONDS,
+        trust_env=False,
+    )
+    with client:
+        for _ in range(PUT_ATTEMPTS - 1):
             # The first configuration starts Ray Serve itself, 13 s on an idle machine. Sending
             # the same one again waits for that and changes nothing.
-            if attempt == PUT_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+            with contextlib.suppress(httpx.ReadTimeout):
+                return client.put("/api/serve/applications/", json=config)
+        return client.put("/api/serve/applications/", json=config)
 
 
 def served_model(settings: Settings) -> dict[str, Any] | None:

@@ -1,8 +1,5 @@
 """Answers forecast requests with one model, which can be exchanged while it answers."""
 
-import base64
-import binascii
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +23,7 @@ from feature_repo.store import StaleFeatures, UnknownSeries, online_features, op
 from models.forecaster import Forecaster, NoChampion
 from serving.api import ForecastRequest, Health, LoadError, ModelInfo, Series, SeriesPage
 from serving.problems import UnknownLevel
-from serving.snapshots import Key, Snapshots
+from serving.snapshots import Key, Snapshots, decode_cursor, encode_cursor
 
 logger = logging.getLogger("ray.serve.shelfcast")
 
@@ -130,21 +127,12 @@ class ForecastService:
     def ready(self) -> Health:
         """Whether forecasts can be made: raises NoChampion or StaleFeatures when not."""
         model, source = self._champion()
-        try:
-            snapshot_id = _online_snapshot(model, source)
-        except (StaleFeatures, NoChampion):
-            raise
-        except Exception as error:
-            logger.exception("The online store does not answer")
-            raise StaleFeatures(
-                f"The feature store does not answer ({type(error).__name__}); "
-                "run the materialize deployment."
-            ) from error
+        snapshot_id = _online_snapshot(model, source)
         return Health(status="ready", model_version=model.version, snapshot_id=snapshot_id)
 
     def series(self, store_id: str | None, limit: int, cursor: str | None) -> SeriesPage:
         """A page of the series that can be forecast. Raises ValueError for a bad cursor."""
-        after = _decode(cursor) if cursor else None
+        after = decode_cursor(cursor) if cursor else None
         model, source = self._champion()
         snapshot_id = _online_snapshot(model, source)
         keys, count, more = source.snapshots.page(snapshot_id, store_id, after=after, limit=limit)
@@ -152,7 +140,7 @@ class ForecastService:
             snapshot_id=snapshot_id,
             count=count,
             series=[Series.model_construct(store_id=s, item_id=i) for s, i in keys],
-            next_cursor=_encode(keys[-1]) if more and keys else None,
+            next_cursor=encode_cursor(keys[-1]) if more and keys else None,
         )
 
     def forecast(self, request: ForecastRequest, now: datetime) -> dict[str, Any]:
@@ -169,7 +157,7 @@ class ForecastService:
                 )
         # A model may reach less far than the longest horizon that the API takes.
         horizon = request.horizon if "horizon" in request.model_fields_set else model.horizon
-        features = _dated(source.read([(s.store_id, s.item_id) for s in request.series]))
+        features = _read(source, [(s.store_id, s.item_id) for s in request.series])
         plan = source.snapshots.plan(features, horizon)
         frame = model.forecast(features, plan, horizon)
         newest = features.sort("cutoff").row(-1, named=True)
@@ -199,21 +187,31 @@ class ForecastService:
         raise NoChampion("No model is served yet; run the train deployment, then deploy.")
 
 
+def _read(source: Source, keys: Sequence[Key]) -> pl.DataFrame:
+    """Features of the keys, cutoff as a date. Raises StaleFeatures when no store answers."""
+    try:
+        features = source.read(keys)
+    except (UnknownSeries, StaleFeatures):
+        raise
+    except Exception as error:
+        logger.exception("The feature store does not answer")
+        raise StaleFeatures(
+            f"The feature store does not answer ({type(error).__name__}); try again, "
+            "and run the materialize deployment if that does not help."
+        ) from error
+    return features.with_columns(pl.col("cutoff").str.to_date())
+
+
 def _online_snapshot(model: Model, source: Source) -> str:
     """Snapshot that the online store holds, told by a series that the model was trained on."""
     known = source.snapshots.series(model.snapshot_id)[:1]
     try:
-        return str(source.read(known)["snapshot_id"][0])
+        return str(_read(source, known)["snapshot_id"][0])
     except UnknownSeries as error:
         raise StaleFeatures(
             "The online store holds no features of the model's series; "
             "run the materialize deployment."
         ) from error
-
-
-def _dated(features: pl.DataFrame) -> pl.DataFrame:
-    """The features with their cutoff, which the store keeps as text, as a date."""
-    return features.with_columns(pl.col("cutoff").str.to_date())
 
 
 def _by_series(
@@ -257,16 +255,3 @@ def _try_out(model: Model, version: str) -> None:
             f"Model {version} forecast {frame.height} days instead of {model.horizon}."
         )
     _by_series(features, frame, model.quantiles, version)
-
-
-def _encode(key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> Key:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        store_id, item_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ValueError("not a cursor of this API") from error
-    return str(store_id), str(item_id)

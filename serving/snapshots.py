@@ -1,5 +1,8 @@
 """Reads what was published with a data snapshot: its series and its promotion plan."""
 
+import base64
+import binascii
+import json
 from bisect import bisect_right
 from datetime import timedelta
 from functools import lru_cache
@@ -13,6 +16,21 @@ from feature_repo.store import StaleFeatures
 Key = tuple[str, str]
 PLAN_COLUMNS = [c for c in PLAN if c != "known_at"]
 KEPT = 4  # snapshots in memory: the newest, and those that requests in flight may still ask for
+
+
+def encode_cursor(key: Key) -> str:
+    """Where a page ended, as a text that needs no escaping in a URL."""
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> Key:
+    """The key that a page ended with. Raises ValueError for what `encode_cursor` did not make."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        store_id, item_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise ValueError("not a cursor of this API") from error
+    return str(store_id), str(item_id)
 
 
 class Snapshots:

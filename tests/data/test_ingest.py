@@ -295,14 +295,31 @@ def test_a_rule_that_is_no_sql_publishes_nothing(con):
     assert publish(con, batch, RULES).rows_published == 4
 
 
+def test_an_error_after_the_rows_were_written_publishes_nothing(con, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the log is full")
+
+    batch = land(con, DEFAULTS, FIRST, source="csv", as_of=noon(3))
+    monkeypatch.setattr(ingest, "_log", fail)
+    with pytest.raises(RuntimeError, match="the log is full"):
+        publish(con, batch, RULES)
+    assert table(con, "sales") == []
+
+
 def test_the_plan_is_published_with_the_batch_and_only_what_is_new(con):
     plan = plan_rows(("1", "A", day(40), 2.0, 1.0, noon(1)), ("1", "A", day(41), 2.0, 1.0, noon(1)))
     load(con, FIRST, noon(3), plan=plan)
     revised = plan.with_columns(known_at=pl.lit(noon(8)), display=pl.lit(9.0)).head(1)
     load(con, delivery(("1", "A", day(3), 1.0)), noon(9), plan=pl.concat([plan, revised]))
     assert con.execute("SELECT count(*) FROM plan").fetchall() == [(3,)]
-    assert warehouse.plan_as_of(con, noon(7), day(40), day(41))["display"].to_list() == [2.0, 2.0]
-    assert warehouse.plan_as_of(con, noon(8), day(40), day(41))["display"].to_list() == [9.0, 2.0]
+    # corrections that are known at the same instant
+    for n, change in enumerate([{"mailer": 4.0}, {"display": 3.0}], start=4):
+        corrected = plan.with_columns(**{c: pl.lit(v) for c, v in change.items()}).tail(1)
+        load(con, delivery(("1", "A", day(n), 1.0)), noon(9), plan=corrected)
+        (column, value), *_ = change.items()
+        known = warehouse.plan_as_of(con, noon(7), day(40), day(41))
+        assert known[column].to_list() == [plan[column][0], value]
+    assert warehouse.plan_as_of(con, noon(8), day(40), day(41))["display"].to_list() == [9.0, 3.0]
 
 
 def test_a_cursor_of_the_same_connection_sees_a_landed_batch(con):

@@ -144,6 +144,12 @@ def test_a_day_counts_once_it_is_over_on_the_stores_clock(loaded, settings):
     assert snapshots.last_day(loaded, settings, over) == date(2017, 4, 11)
 
 
+def test_a_day_whose_sales_came_late_is_not_the_last_day_before_they_came(loaded, settings):
+    load(loaded, settings, rows([date(2017, 4, 11)]), morning(date(2017, 4, 14)))
+    assert snapshots.last_day(loaded, settings, morning(date(2017, 4, 13))) == DAYS[-1]
+    assert snapshots.last_day(loaded, settings, morning(date(2017, 4, 14))) == date(2017, 4, 11)
+
+
 def test_a_snapshot_that_cant_be_finished_leaves_no_folder(loaded, settings, monkeypatch):
     written = []
     write_parquet = pl.DataFrame.write_parquet

@@ -3,7 +3,9 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings as hypothesis_settings, strategies as st
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from data.schema import DEMAND_FEATURES, KEYS, SALES, STORE_FEATURES, WINDOWS
 from feature_repo.build import feature_rows, known_versions
@@ -23,9 +25,9 @@ def daily(sales: pl.DataFrame, store: str, item: str, cutoff: date) -> dict[date
 
 
 def one_row(features: pl.DataFrame, store: str, item: str) -> dict[str, float]:
-    return features.filter(
-        (pl.col("store_id") == store) & (pl.col("item_id") == item)
-    ).row(0, named=True)
+    return features.filter((pl.col("store_id") == store) & (pl.col("item_id") == item)).row(
+        0, named=True
+    )
 
 
 @pytest.mark.parametrize("cutoff", [CUTOFF, date(2017, 3, 1), date(2017, 1, 20)])
@@ -79,9 +81,7 @@ def test_closed_days_are_no_days_without_demand() -> None:
 
 @given(st.integers(1, 40), st.floats(0, 1e6), st.integers(0, 400))
 @hypothesis_settings(max_examples=25, deadline=None)
-def test_no_feature_moves_when_later_sales_change(
-    ahead: int, y: float, shift: int
-) -> None:
+def test_no_feature_moves_when_later_sales_change(ahead: int, y: float, shift: int) -> None:
     cutoff = date(2017, 6, 1) + timedelta(days=shift % 60)
     days = [date(2017, 3, 1) + timedelta(days=k) for k in range(200)]
     known = pl.DataFrame(
@@ -93,9 +93,7 @@ def test_no_feature_moves_when_later_sales_change(
         y=pl.when(pl.col("ds") > cutoff + timedelta(days=ahead - 1)).then(y).otherwise("y")
     )
     series = known.select(KEYS).unique()
-    plan = pl.DataFrame(
-        schema={**SALES, "display": pl.Float64, "mailer": pl.Float64}
-    )
+    plan = pl.DataFrame(schema={**SALES, "display": pl.Float64, "mailer": pl.Float64})
     for frame_of in (
         lambda s: demand_features(s, plan, series, cutoff, CLOSED),
         lambda s: store_features(s, series, cutoff, CLOSED),

@@ -13,9 +13,7 @@ CLOSED = ("12-25",)
 
 
 @pytest.fixture(scope="session")
-def training_frames(
-    sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
-) -> TrainingData:
+def training_frames(sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame) -> TrainingData:
     """What a training at 10 September reads, with the features computed in place."""
     spec = MatrixSpec(tuple(sorted(series["item_id"].unique())), "US", CLOSED)
     rows = []

@@ -24,9 +24,7 @@ SPEC = MatrixSpec(("i0", "i1", "i2"), "US", CLOSED)
 
 @pytest.fixture
 def features(sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
-    rows = feature_rows(
-        sales, plan, series, cutoff=CUTOFF, snapshot_id="x", closed_days=CLOSED
-    )
+    rows = feature_rows(sales, plan, series, cutoff=CUTOFF, snapshot_id="x", closed_days=CLOSED)
     return rows["demand"].join(rows["store_demand"], on="store_id")
 
 
@@ -107,6 +105,4 @@ def test_training_cutoffs_meet_every_weekday_and_each_other_again() -> None:
 
 def test_the_morning_after_a_cutoff_is_after_its_day_in_every_zone() -> None:
     for zone in ("America/New_York", "Asia/Tokyo", "Pacific/Auckland"):
-        assert known_at_morning(CUTOFF, zone) > known_at_morning(
-            CUTOFF - timedelta(days=1), zone
-        )
+        assert known_at_morning(CUTOFF, zone) > known_at_morning(CUTOFF - timedelta(days=1), zone)

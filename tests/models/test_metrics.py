@@ -5,7 +5,8 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data.schema import QUANTILE_COLUMNS
 from models import metrics
@@ -13,7 +14,9 @@ from models import metrics
 CUTOFF = date(2017, 9, 10)
 
 
-def scored(y: list[float | None], y_hat: list[float], items: list[str] | None = None) -> pl.DataFrame:
+def scored(
+    y: list[float | None], y_hat: list[float], items: list[str] | None = None
+) -> pl.DataFrame:
     n = len(y)
     return pl.DataFrame(
         {

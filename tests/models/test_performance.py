@@ -29,9 +29,7 @@ def issued(training_frames: TrainingData) -> pl.DataFrame:
 
 
 def scored(issued: pl.DataFrame, data: TrainingData, until: date) -> object:
-    return score(
-        issued, data.sales, version="3", horizon=28, until=until, closed_days=CLOSED
-    )
+    return score(issued, data.sales, version="3", horizon=28, until=until, closed_days=CLOSED)
 
 
 def test_a_whole_horizon_is_compared_with_the_naive_forecast(
@@ -56,9 +54,7 @@ def test_days_that_are_not_over_are_not_scored(
     assert result.table.is_empty()
 
 
-def test_scores_are_kept_by_lead_week(
-    issued: pl.DataFrame, training_frames: TrainingData
-) -> None:
+def test_scores_are_kept_by_lead_week(issued: pl.DataFrame, training_frames: TrainingData) -> None:
     scores = scored(issued, training_frames, CUTOFF).scores
     assert scores.columns == list(SCORES)
     weekly = scores.filter((pl.col("model") == "3") & (pl.col("level") == "series"))

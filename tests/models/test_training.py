@@ -20,16 +20,12 @@ CUTOFF = date(2017, 9, 10)
 @pytest.fixture(scope="module")
 def trained(training_frames: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Training:
     folder = tmp_path_factory.mktemp("study")
-    return train(
-        training_frames, storage=folder / "j.log", name="n", trials=3, seconds=60, seed=1
-    )
+    return train(training_frames, storage=folder / "j.log", name="n", trials=3, seconds=60, seed=1)
 
 
 @pytest.fixture
 def saved(trained: Training, tmp_path: Path) -> Path:
-    return forecaster.save(
-        tmp_path / "1", trained.booster.model_to_string(), trained.manifest
-    )
+    return forecaster.save(tmp_path / "1", trained.booster.model_to_string(), trained.manifest)
 
 
 def newest(data: TrainingData) -> pl.DataFrame:
@@ -49,17 +45,13 @@ def test_the_model_beats_the_seasonal_naive_forecast(trained: Training) -> None:
     assert trained.manifest.backtest["naive ratio"] < 0.9
 
 
-def test_the_search_has_not_seen_the_holdout(
-    training_frames: TrainingData, trained: Training
-) -> None:
+def test_the_search_has_not_seen_the_holdout(trained: Training) -> None:
     seen = {c for c in trained.trials.columns if c.startswith("wrmsse 2017")}
     folds = fold_cutoffs(CUTOFF, 28, 4)
     assert seen == {f"wrmsse {c}" for c in folds[:3]}
 
 
-def test_a_search_that_was_cut_off_goes_on(
-    training_frames: TrainingData, tmp_path: Path
-) -> None:
+def test_a_search_that_was_cut_off_goes_on(training_frames: TrainingData, tmp_path: Path) -> None:
     def run(trials: int) -> list[float]:
         result = train(
             training_frames, storage=tmp_path / "j", name="n", trials=trials, seconds=60, seed=1
@@ -74,9 +66,7 @@ def test_a_search_that_was_cut_off_goes_on(
 def test_the_same_seed_gives_the_same_booster(
     training_frames: TrainingData, trained: Training, tmp_path: Path
 ) -> None:
-    again = train(
-        training_frames, storage=tmp_path / "j", name="n", trials=3, seconds=60, seed=1
-    )
+    again = train(training_frames, storage=tmp_path / "j", name="n", trials=3, seconds=60, seed=1)
     assert again.booster.model_to_string() == trained.booster.model_to_string()
 
 

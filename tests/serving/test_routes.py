@@ -183,6 +183,16 @@ def test_stale_features_are_a_503_with_the_stores_own_words(
     assert "view demand" in problem.detail
 
 
+def test_a_feature_store_that_does_not_answer_is_a_503(
+    client: TestClient, online: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    online.fails = OSError("database /secret/online.db is locked")
+    answer = post(client, {"series": [GROCERY]})
+    problem_of(answer, 503, "stale-features")
+    assert "secret" not in answer.text
+    assert "online.db is locked" in caplog.text
+
+
 def test_a_snapshot_that_is_not_published_is_a_503(client: TestClient, online: Any) -> None:
     online.rows["1", "MEAT"] = ("s2", "2017-09-11", 20.0)
     problem = problem_of(post(client, {"series": [MEAT]}), 503, "stale-features")
@@ -190,9 +200,12 @@ def test_a_snapshot_that_is_not_published_is_a_503(client: TestClient, online: A
 
 
 def test_what_nobody_expected_is_logged_and_not_shown(
-    client: TestClient, online: Any, caplog: pytest.LogCaptureFixture
+    client: TestClient, service: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    online.fails = OSError("secret/path is broken")
+    def fail(*_args: object) -> None:
+        raise OSError("secret/path is broken")
+
+    service._model.forecast = fail
     with caplog.at_level(logging.ERROR, "ray.serve.shelfcast"):
         answer = post(client, {"series": [GROCERY]}, headers={"X-Request-ID": "abc-1"})
     problem = problem_of(answer, 500, "unexpected")

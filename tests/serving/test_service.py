@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from data.settings import Settings
 from models.forecaster import NoChampion
 from serving.api import ForecastRequest
-from serving.service import ForecastService
+from serving.service import ForecastService, feast_reader
 
 Configure = Callable[[str | None], None]
 
@@ -174,3 +175,20 @@ def test_features_are_read_with_the_settings_of_the_configured_state(
     for version in ("1", "2", "broken", None, "1"):
         configure(version)
     assert opened == [state]
+
+
+def test_the_feature_store_is_opened_once_and_only_when_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened = []
+
+    def open_store(settings: Settings) -> str:
+        opened.append(settings.state_dir)
+        return "store"
+
+    monkeypatch.setattr("serving.service.open_store", open_store)
+    monkeypatch.setattr("serving.service.online_features", lambda store, keys: (store, keys))
+    read = feast_reader(Settings(state_dir=tmp_path))
+    assert opened == []
+    assert [read([("1", "MEAT")]) for _ in range(2)] == [("store", [("1", "MEAT")])] * 2
+    assert opened == [tmp_path]

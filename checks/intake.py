@@ -1,0 +1,79 @@
+"""Takes one delivery: land it, audit it by its contract, then publish it or refuse it whole."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from checks import contracts
+from checks.contracts import ContractReport
+from data import ingest, ledger, sources
+from data.ingest import Batch, Publication
+from data.settings import Settings
+from data.warehouse import Connection, plan_known_until
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What became of a delivery; without a report it was loaded already, without a publication
+    it was refused."""
+
+    batch: Batch
+    report: ContractReport | None
+    publication: Publication | None
+
+    @property
+    def name(self) -> str:
+        """The delivery as a reader knows it."""
+        batch = self.batch
+        return f"Delivery {batch.batch_id[:12]} of {batch.source}, {batch.since} to {batch.until}"
+
+    def record(self) -> dict[str, object]:
+        """The intake as one flat row for people."""
+        row: dict[str, object] = {"delivery": self.batch.batch_id[:12], "since": self.batch.since}
+        row |= {"until": self.batch.until, "rows": self.batch.rows}
+        if self.publication is None:
+            return {**row, "result": "refused" if self.report else "already loaded"}
+        reasons = sorted(self.publication.reasons.items())
+        return {
+            **row,
+            "result": "published",
+            "published": self.publication.rows_published,
+            "unchanged": self.publication.rows_unchanged,
+            "excluded": self.publication.rows_excluded,
+            "quarantined": self.publication.rows_quarantined,
+            "reasons": "; ".join(f"{n} x {reason}" for reason, n in reasons),
+        }
+
+
+def take(
+    con: Connection,
+    settings: Settings,
+    *,
+    source: str,
+    path: str,
+    since: date | None,
+    until: date | None,
+    as_of: datetime,
+) -> Intake:
+    """Takes what `source` holds of the days since..until, delivered at `as_of` (with a zone).
+
+    Rows that break a row rule go to quarantine. When the contract is broken as a whole the
+    delivery is refused: nothing of it is published, the results and the refusal are kept. Raises
+    SourceError and EmptyDelivery.
+    """
+    rows = sources.read_sales(con, settings, source=source, path=path, since=since, until=until)
+    batch = ingest.land(con, settings, rows, source=source, as_of=as_of)
+    if ingest.is_published(con, batch.batch_id):
+        return Intake(batch, None, None)
+    variables = {"BATCH": batch.batch_id, "CLOSED": ",".join(settings.closed_days)}
+    report = contracts.verify("landing", con.cursor(), as_of=as_of, variables=variables)
+    results = contracts.rows(report, f"batch {batch.batch_id[:12]}", as_of)
+    ledger.append(con, "contract_results", results)
+    if not report.ok:
+        ingest.reject(con, batch)
+        return Intake(batch, report, None)
+    plan = None
+    if not path:
+        after = plan_known_until(con)
+        plan = sources.read_plan(con, settings, source=source, known_after=after, known_until=as_of)
+    publication = ingest.publish(con, batch, contracts.row_rules(as_of=as_of), plan)
+    return Intake(batch, report, publication)

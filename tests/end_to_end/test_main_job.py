@@ -1,0 +1,264 @@
+"""The main job on real sales and the real components, as a user meets it. The order matters."""
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mlflow
+import polars as pl
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+import stack
+from data.schema import KEYS
+from data.settings import ROOT, Settings
+from data.warehouse import connect, known_at_morning, query, sales_as_of
+from demo import Prefect, RunFailed, follow
+from feature_repo import store
+from models.assembly import features_as_known
+from models.forecaster import Forecaster
+
+from .conftest import listening
+
+pytestmark = pytest.mark.end_to_end
+
+
+@pytest.fixture
+def prefect(running: Settings, demo: str) -> Prefect:
+    return Prefect(running)
+
+
+@pytest.fixture
+def api(running: Settings, demo: str) -> httpx.Client:
+    return httpx.Client(base_url=running.serve_url, timeout=15)
+
+
+@pytest.fixture
+def series(api: httpx.Client) -> dict[str, str]:
+    first: dict[str, str] = api.get("/v1/series").raise_for_status().json()["series"][0]
+    return first
+
+
+def decision(settings: Settings, gate: str) -> dict[str, Any]:
+    with connect(settings) as con:
+        return query(con, "latest_decision", gate=gate).row(0, named=True)
+
+
+def test_the_demo_shows_forecast_accuracy_decision_and_links(demo: str) -> None:
+    for text in ("pipeline/pipeline", "Retraining gate:", "units a day", "WRMSSE", "Prefect"):
+        assert text in demo
+    for name in ("ingest", "materialize", "train", "deploy", "forecast", "retrain"):
+        assert f"\n  {name} " in demo
+
+
+def test_the_planted_rows_are_quarantined_with_their_reasons(running: Settings, demo: str) -> None:
+    with connect(running) as con:
+        reasons = dict(query(con, "quarantined").iter_rows())
+    assert reasons == {
+        "day lies after the delivery": 1,
+        "item is missing": 1,
+        "quantity is negative": 1,
+    }
+    assert all(reason in demo for reason in reasons)
+
+
+def test_the_planted_revision_changes_later_reads_and_no_earlier_snapshot(
+    running: Settings, demo: str
+) -> None:
+    path = running.state_dir / "demo" / "redelivery.csv"
+    assert path.exists()
+    day = running.first_cutoff + timedelta(days=14)
+    morning = known_at_morning(day, running.timezone)
+    with connect(running) as con:
+        before = sales_as_of(con, morning).filter(pl.col("ds") == day)
+        after = sales_as_of(con, morning + timedelta(days=60)).filter(pl.col("ds") == day)
+    changed = after.join(before, on=[*KEYS, "ds", "y"], how="anti")
+    assert changed.height == 1
+    for about in running.snapshots_dir.glob("*/snapshot.json"):
+        if json.loads(about.read_text())["cutoff"] >= str(day):
+            kept = pl.read_parquet(about.parent / "sales.parquet").filter(pl.col("ds") == day)
+            assert kept.join(changed, on=[*KEYS, "ds", "y"], how="semi").is_empty()
+
+
+def test_the_gate_decides_on_at_least_28_matured_days(running: Settings, demo: str) -> None:
+    found = decision(running, "retrain")
+    assert json.loads(found["measurements"])["matured_days"] >= 28
+    assert found["outcome"] in ("pass", "alert", "retrain", "fall_back") and found["reasons"]
+
+
+def test_at_least_700_series_are_forecast_and_kept(running: Settings, demo: str) -> None:
+    with connect(running) as con:
+        rows = query(con, "issued_forecasts", since=running.first_cutoff)
+    own = rows.filter(pl.col("model") == "1")
+    assert own.select(KEYS).unique().height >= 700
+    assert own["cutoff"].n_unique() == 5
+    assert set(own.group_by("cutoff").agg(pl.col("step").max())["step"]) == {28}
+
+
+def test_the_first_model_beats_every_baseline_on_days_that_it_did_not_know(
+    running: Settings, demo: str
+) -> None:
+    with connect(running) as con:
+        scores = query(con, "latest_scores")
+    headline = dict(
+        scores.filter(pl.col("metric") == "wrmsse mean").select("model", "value").iter_rows()
+    )
+    assert len(headline) == 4 and min(headline, key=headline.__getitem__) == "1"
+
+
+def test_scheduled_runs_appear(prefect: Prefect) -> None:
+    body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    runs = prefect.client.post("flow_runs/filter", json=body).raise_for_status().json()
+    names = {run["name"] for run in runs}
+    assert {"materialize", "forecast", "monitor", "retrain"} <= names
+    assert any(name.startswith("ingest") for name in names)
+
+
+def test_artifacts_hold_contract_backtest_parity_and_decision(prefect: Prefect) -> None:
+    body = {"limit": 200}
+    found = prefect.client.post("artifacts/filter", json=body).raise_for_status().json()
+    keys = {artifact["key"] for artifact in found}
+    assert keys >= {
+        *("deliveries", "contract-landing", "backtest", "online-offline-parity"),
+        *("gate-retrain", "gate-promote", "matured-forecasts", "drift"),
+    }
+
+
+def test_the_registry_holds_a_whole_run(running: Settings, demo: str) -> None:
+    mlflow.set_tracking_uri(running.mlflow_url)
+    client = MlflowClient()
+    version = client.get_model_version_by_alias("demand", "champion")
+    run = client.get_run(version.run_id)
+    assert run.data.tags["snapshot_id"] == run.inputs.dataset_inputs[0].dataset.name.split()[0]
+    assert run.data.tags["feature_service"] == "demand_v1" and run.data.tags["git_commit"]
+    names = {a.path for a in client.list_artifacts(version.run_id)}
+    wanted = {"trials.json", "backtest.json", "manifest.json", "forecast_against_actuals.png"}
+    assert wanted <= names
+    info = mlflow.models.get_model_info("models:/demand@champion")
+    assert info.signature is not None and info.saved_input_example_info is not None
+    assert run.data.metrics["trials"] == running.trials
+
+
+def test_a_served_forecast_is_the_model_on_the_stored_features(
+    running: Settings, api: httpx.Client, series: dict[str, str]
+) -> None:
+    body = {"series": [series], "horizon": 28, "quantiles": [0.1, 0.9]}
+    answer = api.post("/v1/forecasts", json=body).raise_for_status().json()
+    one = answer["forecasts"][0]
+    cutoff = running.first_cutoff + timedelta(days=28)
+    assert one["cutoff"] == str(cutoff)
+    features = features_as_known(running, pl.DataFrame([series]), [cutoff])
+    folder = running.snapshots_dir / one["snapshot_id"]
+    plan = pl.read_parquet(folder / "plan.parquet")
+    model = Forecaster.load(running.champions_dir / answer["model_version"])
+    direct = model.forecast(features, plan, 28)
+    assert [d["y_hat"] for d in one["days"]] == pytest.approx(direct["y_hat"].to_list())
+    assert [d["quantiles"]["0.9"] for d in one["days"]] == pytest.approx(direct["q0.9"].to_list())
+
+
+@pytest.mark.parametrize("horizon", [0, 29])
+def test_a_horizon_out_of_range_is_a_problem_that_names_it(
+    api: httpx.Client, series: dict[str, str], horizon: int
+) -> None:
+    answer = api.post("/v1/forecasts", json={"series": [series], "horizon": horizon})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert "horizon" in answer.text and "28" in answer.text
+
+
+def test_an_unknown_series_is_not_found_by_name(api: httpx.Client) -> None:
+    body = {"series": [{"store_id": "no such store", "item_id": "GROCERY"}]}
+    answer = api.post("/v1/forecasts", json=body)
+    assert answer.status_code == 404 and "no such store" in answer.text
+
+
+def test_malformed_json_is_refused(api: httpx.Client) -> None:
+    answer = api.post(
+        "/v1/forecasts", content=b'{"series": [', headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+def test_a_missing_file_fails_the_run_in_one_sentence(prefect: Prefect) -> None:
+    with pytest.raises(RunFailed, match=r"there is no file /no/such/sales\.csv"):
+        follow(prefect, "ingest/ingest", {"source": "csv", "path": "/no/such/sales.csv"})
+
+
+def test_a_spoilt_delivery_is_refused_whole_and_the_next_run_goes_on(
+    running: Settings, prefect: Prefect, tmp_path: Path
+) -> None:
+    day = running.first_cutoff + timedelta(days=20)
+    spoilt = pl.DataFrame({"store_id": ["1"] * 40, "item_id": ["X"] * 40, "ds": [day] * 40})
+    path = tmp_path / "spoilt.csv"
+    spoilt.with_columns(y=pl.lit("twelve")).write_csv(path)
+    with connect(running) as con:
+        before = query(con, "sales_versions").height
+    with pytest.raises(RunFailed, match="quantity is missing or not a number"):
+        follow(prefect, "ingest/ingest", {"source": "csv", "path": str(path)})
+    with connect(running) as con:
+        assert query(con, "sales_versions").height == before
+    follow(prefect, "ingest/ingest", {})
+    with connect(running) as con:
+        assert query(con, "sales_versions").height > before
+
+
+def test_everything_listens_on_loopback_only(running: Settings, demo: str) -> None:
+    addresses = {a for found in listening(running).values() for a in found}
+    assert addresses and all(a.startswith("127.0.0.1:") for a in addresses), addresses
+
+
+def test_a_second_demo_skips_what_is_done_and_asks_the_gate_again(
+    running: Settings, demo: str
+) -> None:
+    with connect(running) as con:
+        before = con.execute("SELECT count(*) FROM gate_decisions").fetchall()[0][0]
+    env = stack.environment(running)
+    done = subprocess.run(
+        [sys.executable, "demo.py"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped: history is loaded, a champion is trained, version 1 serves" in done.stdout
+    assert "already loaded" in done.stdout and "Retraining gate:" in done.stdout
+    with connect(running) as con:
+        after = con.execute("SELECT count(*) FROM gate_decisions").fetchall()[0][0]
+    assert after == before + 1
+
+
+def test_nothing_goes_round_the_feature_store(
+    running: Settings, prefect: Prefect, api: httpx.Client, series: dict[str, str]
+) -> None:
+    feast = store.open_store(running)
+    feast.delete_feature_service("demand_v1")
+    feast.delete_feature_view("demand")
+    with pytest.raises(RunFailed, match="demand_v1"):
+        follow(prefect, "train/train", {"trials": 1})
+    for _ in range(70):  # servers cache the registry for a minute
+        answer = api.post("/v1/forecasts", json={"series": [series]})
+        if answer.status_code != 200:
+            break
+        stack.time.sleep(1)
+    assert answer.status_code == 503 and "demand_v1" in answer.text
+    follow(prefect, "materialize/materialize", {})
+
+
+def test_down_leaves_no_process_and_no_port(running: Settings, demo: str) -> None:
+    record = stack.read(running)
+    assert record is not None
+    members = [m for found in stack.families(record).values() for m in found]
+    env = stack.environment(running)
+    done = subprocess.run(
+        [sys.executable, "stack.py", "down"], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [m for m in members if stack.find(m)] == []
+    assert stack.port_problem(running) is None
+    assert not any(
+        str(running.state_dir) in " ".join(p.info["cmdline"] or [])
+        for p in psutil.process_iter(["cmdline"])
+    )
