@@ -1,0 +1,110 @@
+"""A real MLflow server of the test's own."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+
+import stack
+from data.settings import Settings
+from models import registry
+from models.backtest import TrainingData
+from models.forecaster import Forecaster, NoChampion
+from models.promotion import evidence
+from models.training import Training, train
+
+CUTOFF = date(2017, 9, 10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings whose MLflow server answers."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    settings = Settings(_env_file=None, state_dir=folder, mlflow_port=free_port())
+    command = stack.commands(settings, str(folder))[stack.MLFLOW]
+    process = subprocess.Popen(command, env=stack.environment(settings), cwd=folder)
+    try:
+        for _ in range(600):
+            try:
+                httpx.get(f"{settings.mlflow_url}/health", timeout=1).raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        yield settings
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def trained(training_frames: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    folder = tmp_path_factory.mktemp("study")
+    return train(training_frames, storage=folder / "j", name="n", trials=1, seconds=60, seed=1)
+
+
+def with_snapshot(settings: Settings, data: TrainingData) -> None:
+    folder = settings.snapshots_dir / data.snapshot_id
+    folder.mkdir(parents=True, exist_ok=True)
+    data.sales.write_parquet(folder / "sales.parquet")
+
+
+def test_versions_go_from_challenger_to_champion_to_previous(
+    server: Settings, trained: Training, training_frames: TrainingData
+) -> None:
+    with_snapshot(server, training_frames)
+    assert registry.version_of(server, registry.CHAMPION) is None
+    with pytest.raises(NoChampion, match="No model has been promoted"):
+        registry.export(server)
+    first_evidence = evidence(server, trained, training_frames)
+    assert first_evidence["has_champion"] is False and first_evidence["ratio"] is None
+
+    one = registry.register(server, trained, training_frames)
+    assert registry.version_of(server, registry.CHALLENGER) == one
+    assert registry.version_of(server, registry.CHAMPION) is None
+    registry.promote(server, one)
+    two = registry.register(server, trained, training_frames)
+    registry.promote(server, two)
+    assert registry.version_of(server, registry.CHAMPION) == two
+    assert registry.version_of(server, registry.PREVIOUS) == one
+    registry.promote(server, two)
+    assert registry.version_of(server, registry.PREVIOUS) == one
+
+    exported = registry.export(server)
+    model = Forecaster.load(exported.folder)
+    assert model.version == exported.version == two
+    features = training_frames.features.filter(pl.col("cutoff") == CUTOFF)
+    rows = model.forecast(features, training_frames.plan, 28)
+    assert rows["y_hat"].is_finite().all()
+    assert registry.load(server).version == two
+
+    # The champion was trained on the holdout's days: no paired evidence.
+    seen = evidence(server, trained, training_frames)
+    assert seen["has_champion"] is True and seen["ratio"] is None
+
+
+def test_a_version_that_is_not_there_is_named(server: Settings) -> None:
+    with pytest.raises(NoChampion, match="has no version '99'"):
+        registry.export(server, "99")
+
+
+def test_a_dead_server_is_one_sentence_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.setenv(name, stack.environment(Settings(_env_file=None))[name])
+    settings = Settings(_env_file=None, state_dir=tmp_path, mlflow_port=free_port())
+    with pytest.raises(registry.RegistryUnreachable, match=r"does not answer; start it with"):
+        registry.version_of(settings, registry.CHAMPION)
