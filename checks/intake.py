@@ -28,8 +28,8 @@ class Intake:
 
     def record(self) -> dict[str, object]:
         """The intake as one flat row for people."""
-        row: dict[str, object] = {"delivery": self.batch.batch_id[:12], "since": self.batch.since}
-        row |= {"until": self.batch.until, "rows": self.batch.rows}
+        row: dict[str, object] = {"delivery": self.batch.batch_id[:12], "rows": self.batch.rows}
+        row |= {"since": str(self.batch.since), "until": str(self.batch.until)}
         if self.publication is None:
             return {**row, "result": "refused" if self.report else "already loaded"}
         reasons = sorted(self.publication.reasons.items())

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from time import monotonic
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -22,6 +24,8 @@ from data.settings import Settings
 REPO = Path(__file__).resolve().parent
 # Feast's DuckDB store shares one connection per process, which two threads may not use at once.
 _offline = threading.Lock()
+SERVICE_SECONDS = 60.0
+_services: WeakKeyDictionary[FeatureStore, tuple[float, FeatureService]] = WeakKeyDictionary()
 
 
 class UnknownSeries(KeyError):
@@ -136,6 +140,15 @@ def materialize(settings: Settings, cutoff: date) -> None:
     marker.write_text(str(cutoff))
 
 
+def _service(store: FeatureStore) -> FeatureService:
+    """The feature service, read anew once a minute: Feast parses its definition at every call."""
+    until, service = _services.get(store, (0.0, None))
+    if monotonic() > until:
+        service = store.get_feature_service(FEATURE_SERVICE, allow_cache=True)
+        _services[store] = (monotonic() + SERVICE_SECONDS, service)
+    return service
+
+
 def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.DataFrame:
     """Newest features of (store_id, item_id) keys from the online store, in the given order.
 
@@ -143,9 +156,8 @@ def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.
     or the service is not in the registry.
     """
     try:
-        service = store.get_feature_service(FEATURE_SERVICE, allow_cache=True)
         answer = store.get_online_features(
-            features=service,
+            features=_service(store),
             entity_rows=[{"store_id": s, "item_id": i} for s, i in keys],
         ).to_dict()
     except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:

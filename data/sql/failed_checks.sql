@@ -1,5 +1,6 @@
--- The failed checks of each contract's newest verification, if it was at or after $since.
-SELECT DISTINCT contract || ': ' || check_name AS check_name
+-- Checks whose newest result is a failure, if it is of $since or later.
+SELECT contract || ': ' || check_name AS check_name
 FROM contract_results
-WHERE outcome IN ('failed', 'not evaluated') AND checked_at >= $since
-QUALIFY checked_at = max(checked_at) OVER (PARTITION BY contract)
+GROUP BY contract, check_name
+HAVING arg_max(outcome, rowid) IN ('failed', 'not evaluated') AND max(checked_at) >= $since
+ORDER BY ALL

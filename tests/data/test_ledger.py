@@ -1,0 +1,67 @@
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from data import ledger
+from data.settings import Settings
+from data.warehouse import connect, query
+
+NOW = datetime(2017, 9, 11, 10, tzinfo=UTC)
+
+
+def result(check: str, outcome: str, at: datetime = NOW) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "checked_at": [at],
+            "subject": ["batch"],
+            "contract": ["landing"],
+            "check_name": [check],
+            "outcome": [outcome],
+        }
+    )
+
+
+def test_a_check_counts_as_failed_until_it_passes_again(settings: Settings) -> None:
+    with connect(settings) as con:
+        ledger.append(con, "contract_results", result("rows", "passed"))
+        ledger.append(con, "contract_results", result("rows", "failed"))
+        ledger.append(con, "contract_results", result("stores", "not evaluated"))
+        since = NOW - timedelta(days=1)
+        assert ledger.failed_checks(con, since) == ["landing: rows", "landing: stores"]
+        ledger.append(con, "contract_results", result("rows", "passed"))
+        assert ledger.failed_checks(con, since) == ["landing: stores"]
+        assert ledger.failed_checks(con, NOW + timedelta(hours=1)) == []
+
+
+def test_rows_are_added_by_name_and_only_to_ledger_tables(settings: Settings) -> None:
+    row = pl.DataFrame({"model": ["1"], "cutoff": [date(2017, 9, 10)], "y_hat": [2.5]})
+    with connect(settings) as con:
+        assert not ledger.is_issued(con, date(2017, 9, 10), "1")
+        assert ledger.append(con, "forecasts", row) == 1
+        assert ledger.is_issued(con, date(2017, 9, 10), "1")
+        kept = ledger.issued_forecasts(con, date(2017, 9, 1))
+        assert kept["y_hat"].to_list() == [2.5] and kept["q0.5"].to_list() == [None]
+        with pytest.raises(ValueError, match="'sales' is not a ledger table"):
+            ledger.append(con, "sales", row)
+
+
+def test_a_decision_is_kept_with_its_reasons(settings: Settings) -> None:
+    with connect(settings) as con:
+        for outcome in ("hold", "pass"):
+            ledger.append_decision(
+                con,
+                decided_at=NOW,
+                gate="retrain",
+                outcome=outcome,
+                reasons=["no drift", "low loss"],
+                measurements={"matured_days": 28, "ratio": None},
+            )
+        found = query(con, "latest_decision", gate="retrain").row(0, named=True)
+    assert found["outcome"] == "pass" and found["reasons"] == ["no drift", "low loss"]
+    assert found["measurements"] == '{"matured_days": 28, "ratio": null}'
+
+
+def test_no_sales_have_no_last_day(settings: Settings) -> None:
+    with connect(settings) as con:
+        assert ledger.last_day(con) is None
