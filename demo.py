@@ -13,7 +13,7 @@ from rich.table import Table
 
 import stack
 from data.settings import Settings
-from data.warehouse import connect, known_at_morning, query, sales_as_of
+from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sales_as_of
 
 OUT = Console(highlight=False, soft_wrap=True)
 RUN_LIMIT_SECONDS = 1800
@@ -180,27 +180,36 @@ def show_accuracy(settings: Settings) -> None:
         OUT.print(f"  {reason}")
 
 
+def run(settings: Settings) -> None:
+    """The main job, a redelivery, and what came of it; raises RunFailed or httpx.HTTPError."""
+    prefect = Prefect(settings)
+    OUT.print("\nThe main job, as Prefect deployments")
+    follow(prefect, "pipeline/pipeline", {})
+    OUT.print("\nA redelivery with a revised row and three bad ones")
+    path, revised = plant(settings)
+    follow(prefect, "ingest/ingest", {"source": "csv", "path": str(path)})
+    show_knowledge(settings, revised)
+    OUT.print("\nA forecast over REST")
+    show_forecast(settings, {k: revised[k] for k in ("store_id", "item_id")})
+    show_accuracy(settings)
+
+
 def main() -> int:
     """Runs the demonstration; 1 when a step failed, with its message printed."""
     settings, started = Settings(), time.monotonic()
     if stack.up(settings):
         return 1
-    prefect = Prefect(settings)
     try:
-        OUT.print("\nThe main job, as Prefect deployments")
-        follow(prefect, "pipeline/pipeline", {})
-        OUT.print("\nA redelivery with a revised row and three bad ones")
-        path, revised = plant(settings)
-        follow(prefect, "ingest/ingest", {"source": "csv", "path": str(path)})
-        show_knowledge(settings, revised)
-    except (RunFailed, httpx.HTTPError) as error:
+        run(settings)
+    except (RunFailed, WarehouseBusy) as error:
+        OUT.print(f"\n[red]{error}[/red]\nThe logs are in {settings.logs_dir}.")
+        return 1
+    except httpx.HTTPError as error:
         OUT.print(
-            f"\n[red]{error}[/red]\nLogs are in {settings.logs_dir}; {settings.prefect_ui_url}"
+            f"\n[red]{error.request.url} does not answer ({error}).[/red]\n"
+            "`make status` shows what runs; `make demo` goes on where it was."
         )
         return 1
-    OUT.print("\nA forecast over REST")
-    show_forecast(settings, {k: revised[k] for k in ("store_id", "item_id")})
-    show_accuracy(settings)
     OUT.print(f"\nPrefect    {settings.prefect_ui_url}")
     OUT.print(f"MLflow     {settings.mlflow_url}")
     OUT.print(f"API        {settings.serve_url}/docs")

@@ -18,6 +18,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import report
 from benchmarks.rest import rest_rows
 from benchmarks.rows import Row, paired, plain_row, ratio_row
 from checks import intake
@@ -253,6 +254,7 @@ def main() -> int:
     RESULT.write_text(
         json.dumps({"commit": commit, "machine": machine, "rows": rows}, indent=1) + "\n"
     )
+    report.write(RESULT)
     table = Table(title=machine)
     for column in ("metric", "unit", "ours", "theirs", "ratio", "target", "met"):
         table.add_column(column)

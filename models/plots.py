@@ -1,6 +1,6 @@
 """Plots that are logged with a model."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -26,6 +26,13 @@ def _panel(axes: Axes, past: pl.DataFrame, days: pl.DataFrame, title: str) -> No
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _days_before(cutoff: date, sales: pl.DataFrame) -> pl.DataFrame:
+    """Units of each of the 56 days up to the cutoff; a day without a row sold nothing."""
+    days = pl.date_range(cutoff - timedelta(days=55), cutoff, eager=True).alias("ds").to_frame()
+    daily = sales.group_by("ds").agg(pl.col("y").sum())
+    return days.join(daily, on="ds", how="left").fill_null(0).sort("ds")
+
+
 def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame) -> Figure:
     """Forecasts against actuals of one cutoff: the total, and a big and a median series.
 
@@ -33,13 +40,12 @@ def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame) -> Figure:
     """
     cutoff: date = scored["cutoff"][0]
     volume = scored.group_by(KEYS).agg(pl.col("y").sum()).sort("y", *KEYS, descending=True)
-    before = pl.col("ds").is_between(pl.lit(cutoff) - pl.duration(days=56), pl.lit(cutoff))
-    past = sales.join(volume, on=KEYS, how="semi").filter(before)
+    past = sales.join(volume, on=KEYS, how="semi")
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots(3, 1)
     _panel(
         axes[0],
-        past.group_by("ds").agg(pl.col("y").sum()).sort("ds"),
+        _days_before(cutoff, past),
         scored.group_by("ds").agg(pl.col("y", "y_hat").sum()).sort("ds"),
         "All series",
     )
@@ -48,7 +54,7 @@ def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame) -> Figure:
         name = f"Store {one['store_id'][0]}, {one['item_id'][0]}"
         _panel(
             axis,
-            past.join(one, on=KEYS, how="semi").sort("ds"),
+            _days_before(cutoff, past.join(one, on=KEYS, how="semi")),
             scored.join(one, on=KEYS, how="semi").sort("ds"),
             name,
         )
