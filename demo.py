@@ -61,7 +61,7 @@ def follow(prefect: Prefect, deployment: str, parameters: dict[str, Any]) -> str
             state = prefect.state(run)
             steps = prefect.children(run)
             for step in steps:
-                name = step["name"].split(" until ")[0]
+                name = step["name"]
                 if step["state_type"] == "RUNNING":
                     elapsed = time.monotonic() - started
                     status.update(f"{name} is running ({elapsed:.0f} s since the start)")

@@ -6,13 +6,14 @@ from prefect.artifacts import create_markdown_artifact
 from checks.gates import GateDecision
 from data import ledger
 from data.settings import Settings
-from flows.slots import clock, warehouse
+from data.warehouse import connect
+from flows.slots import clock, writing
 
 
 @task
 def keep(settings: Settings, decision: GateDecision, subject: str) -> None:
     """Writes a decision to the table gate_decisions and shows it in the Prefect UI."""
-    with warehouse(settings) as con:
+    with writing(), connect(settings) as con:
         ledger.append_decision(
             con,
             decided_at=clock(settings, con)[1],

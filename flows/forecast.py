@@ -9,8 +9,9 @@ from prefect.artifacts import create_markdown_artifact
 from data import ledger
 from data.schema import FEATURE_SERVICE
 from data.settings import Settings
+from data.warehouse import connect
 from flows.materialize import take_snapshot
-from flows.slots import clock, done, warehouse
+from flows.slots import clock, done, writing
 from models import registry
 from models.batch import batch_forecasts
 
@@ -26,7 +27,7 @@ def issue(settings: Settings, snapshot: str) -> tuple[pl.DataFrame, str]:
 def write(settings: Settings, forecasts: pl.DataFrame, snapshot_id: str) -> int:
     """Adds the forecasts to the ledger, once per model and cutoff."""
     cutoff: date = forecasts["cutoff"][0]
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         known = [m for m in forecasts["model"].unique() if ledger.is_issued(con, cutoff, m)]
         rows = forecasts.filter(~pl.col("model").is_in(known)).with_columns(
             snapshot_id=pl.lit(snapshot_id),
@@ -40,9 +41,10 @@ def write(settings: Settings, forecasts: pl.DataFrame, snapshot_id: str) -> int:
 def forecast() -> int:
     """Issues the forecasts of all series from the last day of sales; the ledger keeps them."""
     settings = Settings()
-    snapshot = take_snapshot(settings)
-    forecasts, version = issue(settings, str(snapshot))
-    written = write(settings, forecasts, snapshot.name)
+    with writing():
+        snapshot = take_snapshot(settings)
+        forecasts, version = issue(settings, str(snapshot))
+        written = write(settings, forecasts, snapshot.name)
     own = forecasts.filter(pl.col("model") == version)
     daily = own.group_by("ds").agg(units=pl.col("y_hat").sum().round(0)).sort("ds")
     lines = "\n".join(f"| {ds} | {units:,.0f} |" for ds, units in daily.iter_rows())

@@ -8,9 +8,9 @@ from prefect.artifacts import create_table_artifact
 from checks import intake
 from data import sources
 from data.settings import Settings
-from data.warehouse import known_at_morning
+from data.warehouse import connect, known_at_morning
 from flows.audits import audit, show
-from flows.slots import clock, done, warehouse
+from flows.slots import clock, done, writing
 
 
 @task(task_run_name="deliver {since} to {until}")
@@ -18,7 +18,7 @@ def deliver(
     settings: Settings, source: str, path: str, since: date | None, until: date | None
 ) -> dict[str, object]:
     """Takes one delivery through write, audit and publish; a breach fails the run."""
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         as_of = _delivery_time(settings, clock(settings, con)[1], path, until)
         taken = intake.take(
             con, settings, source=source, path=path, since=since, until=until, as_of=as_of
@@ -40,7 +40,7 @@ def _delivery_time(settings: Settings, now: datetime, path: str, until: date | N
 @task
 def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[date | None, date]]:
     """The deliveries that are due: the history up to the first cutoff at once, then day by day."""
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         last, _ = clock(settings, con)
         available = sources.days_available(con, settings, source)[1]
     end = min(until or (last + timedelta(days=1) if last else settings.first_cutoff), available)
@@ -55,11 +55,11 @@ def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[
 @task
 def audit_sales(settings: Settings) -> None:
     """Verifies the contract of the published sales as a whole; a breach fails the run."""
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         audit(con, "sales", "The published sales", clock(settings, con)[1])
 
 
-@flow(flow_run_name="ingest until {until}", log_prints=False)
+@flow(flow_run_name="ingest")
 def ingest(
     until: date | None = None, source: str | None = None, path: str = ""
 ) -> list[dict[str, object]]:
@@ -72,14 +72,15 @@ def ingest(
     """
     settings = Settings()
     source = source or settings.source
-    due = [(None, None)] if path else due_days(settings, source, until)
-    if not due:
-        return done(message="no day is due: nothing to load", data=[])
-    deliveries = []
-    for since, last in due:
-        deliveries.append(deliver(settings, source, path, since, last))
-        get_run_logger().info("%s", deliveries[-1])
-    audit_sales(settings)
+    deliveries: list[dict[str, object]] = []
+    with writing():
+        due = [(None, None)] if path else due_days(settings, source, until)
+        for since, last in due:
+            deliveries.append(deliver(settings, source, path, since, last))
+            get_run_logger().info("%s", deliveries[-1])
+        if not due:
+            return done(message="no day is due: nothing to load", data=deliveries)
+        audit_sales(settings)
     create_table_artifact(key="deliveries", table=deliveries, description="What was delivered")
     return done(message=_summary(deliveries), data=deliveries)
 

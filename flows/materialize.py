@@ -9,19 +9,19 @@ from prefect.artifacts import create_table_artifact
 
 from data import ledger, snapshots
 from data.settings import Settings
-from data.warehouse import known_at_morning, query
+from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
 from feature_repo.build import feature_rows, known_versions
 from feature_repo.parity import parity
 from flows.audits import audit
-from flows.slots import clock, done, warehouse
+from flows.slots import clock, done, writing
 from models.assembly import features_as_known, needed_cutoffs, read_snapshot
 
 
 @task
 def take_snapshot(settings: Settings) -> Path:
     """Publishes the state of the data as a snapshot: Parquet that nothing changes any more."""
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         _, as_of = clock(settings, con)
         return snapshots.snapshot(con, settings, as_of, settings.horizon).folder
 
@@ -31,7 +31,7 @@ def build(settings: Settings, snapshot: Path) -> list[date]:
     """Writes the feature rows of the snapshot's cutoff and of earlier ones, where they lack."""
     snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
     first_day: date = sales["ds"].min()  # type: ignore[assignment]
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         versions = query(con, "sales_versions")
         plans = query(con, "plan_versions", since=first_day, until=cutoff)
     wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon))
@@ -55,7 +55,7 @@ def build(settings: Settings, snapshot: Path) -> list[date]:
 def check(settings: Settings, cutoff: date, series: int) -> None:
     """Verifies the contract of the newest feature rows; a breach stops before they are loaded."""
     files = sorted((settings.features_dir / "demand" / str(cutoff)).glob("*.parquet"))
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         ledger.view_features(con, files[-1:])
         subject, now = f"The features of {cutoff}", clock(settings, con)[1]
         audit(con, "features", subject, now, {"MIN_ROWS": str(series)})
@@ -91,12 +91,13 @@ def prove_parity(settings: Settings, cutoff: date, series: pl.DataFrame) -> int:
 def materialize() -> str:
     """Brings the feature store up to the last day of sales; earlier cutoffs are filled in."""
     settings = Settings()
-    snapshot = take_snapshot(settings)
-    snapshot_id, cutoff, _, series = read_snapshot(snapshot)
-    written = build(settings, snapshot)
-    check(settings, cutoff, series.height)
-    load(settings, cutoff)
-    features = prove_parity(settings, cutoff, series)
+    with writing():
+        snapshot = take_snapshot(settings)
+        snapshot_id, cutoff, _, series = read_snapshot(snapshot)
+        written = build(settings, snapshot)
+        check(settings, cutoff, series.height)
+        load(settings, cutoff)
+        features = prove_parity(settings, cutoff, series)
     return done(
         message=f"{series.height} series as of {cutoff}, rows of {len(written)} cutoffs written, "
         f"{features} features equal online and offline, snapshot {snapshot_id}",

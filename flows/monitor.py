@@ -11,10 +11,11 @@ from prefect.artifacts import create_table_artifact
 from checks.drift import FeatureDrift, feature_drift
 from data import ledger
 from data.settings import Settings
+from data.warehouse import connect
 from feature_repo import store
 from feature_repo.transforms import SCALE_FREE, drift_samples
 from flows.materialize import take_snapshot
-from flows.slots import clock, done, warehouse
+from flows.slots import clock, done, writing
 from models import registry
 from models.assembly import features_as_known, read_snapshot
 from models.performance import Performance, score
@@ -39,7 +40,7 @@ class Monitoring:
 def score_matured(settings: Settings, snapshot: Path, version: str) -> Performance:
     """Scores the ledger against the sales that are known now and keeps the scores."""
     _, cutoff, sales, _ = read_snapshot(snapshot)
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         issued = ledger.issued_forecasts(con, cutoff - timedelta(days=SCORED_DAYS))
         performance = score(
             issued,
@@ -70,7 +71,7 @@ def measure_drift(settings: Settings, snapshot: Path, trained: date) -> list[Fea
 @task
 def failures(settings: Settings) -> list[str]:
     """Contract checks that failed in their newest verification."""
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         return ledger.failed_checks(con, clock(settings, con)[1] - timedelta(days=1))
 
 
@@ -78,10 +79,12 @@ def failures(settings: Settings) -> list[str]:
 def monitor() -> Monitoring:
     """Scores matured forecasts by lead time and tests for drift against the training window."""
     settings = Settings()
-    snapshot = take_snapshot(settings)
-    _, cutoff, _, _ = read_snapshot(snapshot)
     champion = registry.load(settings)
-    performance = score_matured(settings, snapshot, champion.version)
+    with writing():
+        snapshot = take_snapshot(settings)
+        failed = failures(settings)
+        performance = score_matured(settings, snapshot, champion.version)
+    _, cutoff, _, _ = read_snapshot(snapshot)
     drift = measure_drift(settings, snapshot, champion.trained_cutoff)
     table = performance.table.pivot(on="model", index="metric", values="value")
     create_table_artifact(
@@ -93,7 +96,7 @@ def monitor() -> Monitoring:
     seen = Monitoring(
         cutoff=cutoff,
         version=champion.version,
-        failed_checks=failures(settings),
+        failed_checks=failed,
         drift=drift,
         performance=performance,
         backtest_ratio=champion.manifest.backtest["naive ratio"],

@@ -6,12 +6,13 @@ from prefect import flow, task
 
 from checks.gates import GateDecision
 from data.settings import Settings
+from data.warehouse import connect
 from flows.deploy import deploy
 from flows.forecast import forecast
 from flows.ingest import ingest
 from flows.materialize import materialize
 from flows.retrain import retrain
-from flows.slots import clock, done, warehouse
+from flows.slots import clock, done, writing
 from flows.train import train
 from models import registry
 from serving.deploy import served_model
@@ -20,7 +21,7 @@ from serving.deploy import served_model
 @task(name="last day")
 def _day(settings: Settings) -> date:
     """The last day of sales that is loaded; the smallest date when there is none."""
-    with warehouse(settings) as con:
+    with writing(), connect(settings) as con:
         return clock(settings, con)[0] or date.min
 
 

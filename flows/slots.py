@@ -10,20 +10,20 @@ from prefect.states import Completed
 
 from data.ledger import last_day
 from data.settings import Settings
-from data.warehouse import Connection, connect, known_at_morning
+from data.warehouse import Connection, known_at_morning
 
 WRITER = "duckdb-writer"
 Result = TypeVar("Result")
 
 
 @contextmanager
-def warehouse(settings: Settings) -> Iterator[Connection]:
-    """The open warehouse, one flow at a time: others queue in Prefect for the slot."""
-    with (
-        concurrency(WRITER, occupy=1, timeout_seconds=300, strict=True),
-        connect(settings) as con,
-    ):
-        yield con
+def writing() -> Iterator[None]:
+    """The writer's slot, for one flow at a time: others queue for it in Prefect.
+
+    Held around all that a flow does with the warehouse, because taking it costs up to two seconds.
+    """
+    with concurrency(WRITER, occupy=1, timeout_seconds=600, strict=True):
+        yield
 
 
 def clock(settings: Settings, con: Connection) -> tuple[date | None, datetime]:

@@ -7,10 +7,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from checks.gates import GateDecision, decide_promotion
 from data.settings import Settings
-from data.warehouse import query
+from data.warehouse import connect, query
 from flows.decisions import keep
 from flows.materialize import take_snapshot
-from flows.slots import done, warehouse
+from flows.slots import done, writing
 from models import registry
 from models.assembly import training_data
 from models.backtest import TrainingData
@@ -22,7 +22,7 @@ from models.training import train as train_model
 @task
 def collect(settings: Settings, snapshot: Path) -> TrainingData:
     """Reads features through Feast, sales from the snapshot and the plan from the warehouse."""
-    with warehouse(settings) as con:
+    with connect(settings) as con:
         plan = query(con, "plan_versions", since=None, until=None)
     return training_data(settings, snapshot, plan)
 
@@ -75,7 +75,8 @@ def train(
         promote: off leaves a new model as challenger whatever the evidence (shadow).
     """
     settings = Settings()
-    data = collect(settings, take_snapshot(settings))
+    with writing():
+        data = collect(settings, take_snapshot(settings))
     training = fit(settings, data, trials or settings.trials, seconds or settings.tuning_seconds)
     show(training)
     decision = judge(settings, training, data)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -237,6 +238,45 @@ def test_status_fails_when_a_process_is_dead(settings, capsys, sleeper):
     assert stack.status(settings) == 1
     out = capsys.readouterr().out
     assert len([line for line in out.splitlines() if " dead " in line]) == 5
+
+
+@pytest.fixture
+def answers(settings, monkeypatch) -> dict[str, object]:
+    """What the servers answer, by the end of the address; all others do not answer."""
+    said: dict[str, object] = {}
+
+    def call(_method, url, _body=None, **_options):
+        return next(((200, said[end]) for end in said if url.endswith(end)), (0, None))
+
+    monkeypatch.setattr(stack, "call", call)
+    return said
+
+
+def test_a_server_that_is_not_there_is_not_healthy(settings):
+    assert {stack.health(settings, name) for name in (stack.RAY, stack.PREFECT, stack.MLFLOW)} == {
+        "does not answer"
+    }
+
+
+def test_a_worker_is_healthy_when_it_was_heard_of_since_it_started(settings, answers):
+    heard = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    worker = {"name": stack.WORKER, "status": "ONLINE", "last_heartbeat_time": heard.isoformat()}
+    answers["workers/filter"] = [worker]
+    assert stack.health(settings, stack.RUNNER, heard.timestamp() - 1) == "healthy"
+    assert stack.health(settings, stack.RUNNER, heard.timestamp() + 1) == "not heard of"
+    worker["status"] = "OFFLINE"
+    assert stack.health(settings, stack.RUNNER) == "not heard of"
+
+
+def test_the_forecast_api_tells_why_it_is_not_deployed(settings, answers):
+    assert stack.health(settings, stack.API) == "not deployed"
+    application = {"status": "DEPLOY_FAILED", "message": "No module named 'x'"}
+    answers[stack.SERVE] = {"applications": {"shelfcast": application}}
+    assert stack.health(settings, stack.API) == "DEPLOY_FAILED No module named 'x'"
+    application["status"] = "RUNNING"
+    assert stack.health(settings, stack.API) == "does not answer"
+    answers["/-/healthz"] = "success"
+    assert stack.health(settings, stack.API) == "healthy"
 
 
 @pytest.fixture
