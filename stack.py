@@ -34,7 +34,7 @@ from data.settings import ROOT, Settings
 from serving import deploy
 
 POOL, WRITER, WORKER = "local", "duckdb-writer", "shelfcast"
-SERVE = "/api/serve/applications/"
+SERVE, RAY_LOGS = "/api/serve/applications/", ("r", "session_latest", "logs")
 RAY, API, PREFECT = "Ray", "Forecast API", "Prefect server"
 MLFLOW, RUNNER, DEPLOYMENTS = "MLflow server", "Prefect worker", "Deployments"
 STEPS = (RAY, API, PREFECT, RUNNER, MLFLOW, DEPLOYMENTS)
@@ -99,7 +99,7 @@ def commands(settings: Settings, ray_dir: str) -> dict[str, list[str]]:
     s, state = settings, settings.state_dir.resolve()
     lines = {
         RAY: f"""ray start --head --block --num-cpus 2 --object-store-memory 100000000
-            --temp-dir {ray_dir} --port {s.ray_port} --ray-client-server-port {s.ray_client_port}
+            --temp-dir {ray_dir}/r --port {s.ray_port} --ray-client-server-port {s.ray_client_port}
             --dashboard-host {s.host} --dashboard-port {s.ray_dashboard_port}
             --dashboard-agent-listen-port {s.ray_agent_port}
             --metrics-export-port {s.ray_metrics_port} --min-worker-port 0 --max-worker-port 0
@@ -120,7 +120,7 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(settings.ray_token_path.resolve()),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the node's address becomes 127.0.0.1
-        "RAY_TMPDIR": ray_dir,
+        "RAY_TMPDIR": f"{ray_dir}/r",
         "DASHBOARD_METRIC_PORT": "0",  # any; by default it is the same for all clusters
         "RAY_worker_niceness": "0",  # 15 would starve the API while a model trains
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
@@ -407,9 +407,10 @@ class Supervisor:
     """Runs each process from a thread of its own, which starts it again when it dies."""
 
     def __init__(self, settings: Settings) -> None:
-        # Ray's folder holds Unix sockets, whose paths must stay below 108 characters.
+        # Ray's folder holds Unix sockets, whose paths must stay below 108 characters; Ray opens
+        # its own folder to all users, so it is one below.
         ray_dir = tempfile.mkdtemp(prefix="shelfcast-", dir="/tmp")
-        fresh(settings.logs_dir / "ray").symlink_to(Path(ray_dir, "session_latest", "logs"))
+        fresh(settings.logs_dir / "ray").symlink_to(Path(ray_dir, *RAY_LOGS))
         self.settings, self.began = settings, time.monotonic()
         self.record = Record(identify(os.getpid()), ray_dir)
         self.lock, self.stopping = threading.RLock(), threading.Event()
@@ -463,15 +464,15 @@ class Supervisor:
             self.await_health(PREFECT)  # MLflow could start at once, but two cores are busy then
         if name == RUNNER:
             prepare_prefect(self.settings)
-            deploy = self.spawn(DEPLOYMENTS) if first else None
+            flows = self.spawn(DEPLOYMENTS) if first else None
         process = self.spawn(name)
         self.await_health(name, process)
         if name == RAY:
             self.deploy_application(process)
             self.await_health(API, process)
-        if name == RUNNER and deploy:
-            if deploy.wait():
-                raise StackProblem(self.failure(DEPLOYMENTS, f"it ended with {deploy.returncode}"))
+        if name == RUNNER and flows:
+            if flows.wait():
+                raise StackProblem(self.failure(DEPLOYMENTS, f"it ended with {flows.returncode}"))
             self.step(DEPLOYMENTS)
         return process
 
@@ -515,7 +516,8 @@ class Supervisor:
 
     def failure(self, name: str, what: str) -> str:
         log = log_of(self.settings, RAY if name == API else name)
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = [line.strip() for line in text.splitlines()]
         last = next(filter(None, reversed(lines)), "nothing")
         return f"{name} did not start: {what}. Its log {log} ends with: {last[:300]}"
 
@@ -527,7 +529,7 @@ class Supervisor:
 
 def tidy(settings: Settings, record: Record) -> None:
     """After a stop: keeps Ray's logs, deletes its folder, and the record if it has no problem."""
-    logs = Path(record.ray_dir, "session_latest", "logs")
+    logs = Path(record.ray_dir, *RAY_LOGS)
     if logs.exists():
         shutil.copytree(logs, fresh(settings.logs_dir / "ray"))
     shutil.rmtree(record.ray_dir, ignore_errors=True)

@@ -29,7 +29,7 @@ from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
 from feature_repo.build import feature_rows, known_versions
 from models import gbm
-from models.assembly import features_as_known, needed_cutoffs, read_snapshot, training_data
+from models.assembly import needed_cutoffs, read_snapshot, training_data
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster
 
@@ -220,12 +220,12 @@ def measure(settings: Settings) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy = copied(settings, folder)
+        store.apply(copy)
         with connect(copy) as con:
             day = query(con, "last_day")["ds"][0]
             as_of = known_at_morning(day, copy.timezone)
             snapshot = snapshots.snapshot(con, copy, as_of, copy.horizon).folder
         series = pl.read_parquet(snapshot / "series.parquet").height
-        features_as_known(copy, pl.read_parquet(snapshot / "series.parquet"), [day])
         model = copy.champions_dir / (copy.champions_dir / "CURRENT").read_text().strip()
         rows += [
             ingest_row(copy, folder),

@@ -281,7 +281,7 @@ def test_the_forecast_api_tells_why_it_is_not_deployed(settings, answers):
 
 @pytest.fixture
 def supervisor(settings, monkeypatch) -> Iterator[stack.Supervisor]:
-    monkeypatch.setattr(stack, "commands", lambda *_: {stack.MLFLOW: SLEEP})
+    monkeypatch.setattr(stack, "commands", lambda *_: {stack.PREFECT: SLEEP})
     monkeypatch.setattr(stack, "health", lambda *_: "healthy")
     supervisor = stack.Supervisor(settings)
     yield supervisor
@@ -291,39 +291,39 @@ def supervisor(settings, monkeypatch) -> Iterator[stack.Supervisor]:
 
 
 def test_a_process_that_dies_is_started_again(supervisor):
-    threading.Thread(target=supervisor.keep, args=[stack.MLFLOW], daemon=True).start()
-    wait_for(lambda: stack.MLFLOW in supervisor.record.steps)
-    first = supervisor.record.processes[stack.MLFLOW]
+    threading.Thread(target=supervisor.keep, args=[stack.PREFECT], daemon=True).start()
+    wait_for(lambda: stack.PREFECT in supervisor.record.steps)
+    first = supervisor.record.processes[stack.PREFECT]
     os.kill(first[0], signal.SIGKILL)
-    wait_for(lambda: supervisor.record.processes[stack.MLFLOW] != first)
+    wait_for(lambda: supervisor.record.processes[stack.PREFECT] != first)
     assert supervisor.record.problem == ""
 
 
 def test_a_process_that_cannot_start_is_reported_with_the_end_of_its_log(supervisor, monkeypatch):
     broken = [sys.executable, "-c", "print('no such option'); raise SystemExit(3)"]
-    monkeypatch.setattr(stack, "commands", lambda *_: {stack.MLFLOW: broken})
+    monkeypatch.setattr(stack, "commands", lambda *_: {stack.PREFECT: broken})
     monkeypatch.setattr(stack, "health", lambda *_: "does not answer")
-    supervisor.keep(stack.MLFLOW)
+    supervisor.keep(stack.PREFECT)
     problem = supervisor.record.problem
-    assert problem.startswith("MLflow server did not start: it ended with 3.")
+    assert problem.startswith("Prefect server did not start: it ended with 3.")
     assert problem.endswith("no such option")
-    assert str(supervisor.settings.logs_dir / "mlflow-server.log") in problem
+    assert str(supervisor.settings.logs_dir / "prefect-server.log") in problem
 
 
 def test_a_process_that_dies_too_often_is_given_up(supervisor, monkeypatch, capsys):
-    monkeypatch.setattr(stack, "commands", lambda *_: {stack.MLFLOW: [sys.executable, "-c", ""]})
+    monkeypatch.setattr(stack, "commands", lambda *_: {stack.PREFECT: [sys.executable, "-c", ""]})
     monkeypatch.setattr(supervisor.stopping, "wait", lambda _seconds: False)
     supervisor.record.steps = dict.fromkeys(stack.STEPS, 1.0)
-    supervisor.keep(stack.MLFLOW)
+    supervisor.keep(stack.PREFECT)
     out = capsys.readouterr().out
     assert f"died {stack.RESTARTS + 1} times" in out
-    assert "MLflow server is not started again." in out
+    assert "Prefect server is not started again." in out
 
 
 def test_nothing_is_started_any_more_once_the_stack_stops(supervisor):
     supervisor.stopping.set()
     with pytest.raises(stack.StackProblem, match="being stopped"):
-        supervisor.start(stack.MLFLOW)
+        supervisor.start(stack.PREFECT)
     assert supervisor.record.processes == {}
 
 
