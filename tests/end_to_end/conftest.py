@@ -40,7 +40,8 @@ def listening(settings: Settings) -> dict[int, set[str]]:
                 continue
             for c in connections:
                 if c.status == psutil.CONN_LISTEN:
-                    found.setdefault(pid, set()).add(f"{c.laddr.ip}:{c.laddr.port}")
+                    address = f"{c.laddr.ip.removeprefix('::ffff:')}:{c.laddr.port}"
+                    found.setdefault(pid, set()).add(address)
     return found
 
 
