@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 import stack
 from data.schema import KEYS
 from data.settings import ROOT, Settings
-from data.warehouse import connect, known_at_morning, query, sales_as_of
+from data.warehouse import Connection, connect, known_at_morning, query, sales_as_of
 from demo import Prefect, RunFailed, follow
 from feature_repo import store
 from models.assembly import features_as_known
@@ -47,6 +47,11 @@ def series(api: httpx.Client) -> dict[str, str]:
 def decision(settings: Settings, gate: str) -> dict[str, Any]:
     with connect(settings) as con:
         return query(con, "latest_decision", gate=gate).row(0, named=True)
+
+
+def _decisions(con: Connection) -> int:
+    (count,) = con.execute("SELECT count(*) FROM gate_decisions WHERE gate = 'retrain'").fetchall()
+    return int(count[0])
 
 
 def test_the_demo_shows_forecast_accuracy_decision_and_links(demo: str) -> None:
@@ -186,6 +191,23 @@ def test_malformed_json_is_refused(api: httpx.Client) -> None:
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
+def test_a_second_demo_skips_what_is_done_and_asks_the_gate_again(
+    running: Settings, demo: str
+) -> None:
+    with connect(running) as con:
+        before = _decisions(con)
+    env = stack.environment(running)
+    done = subprocess.run(
+        [sys.executable, "demo.py"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped: history is loaded, a champion is trained, version 1 serves" in done.stdout
+    assert "already loaded" in done.stdout and "Retraining gate:" in done.stdout
+    with connect(running) as con:
+        after = _decisions(con)
+    assert after == before + 1
+
+
 def test_a_missing_file_fails_the_run_in_one_sentence(prefect: Prefect) -> None:
     with pytest.raises(RunFailed, match=r"there is no file /no/such/sales\.csv"):
         follow(prefect, "ingest/ingest", {"source": "csv", "path": "/no/such/sales.csv"})
@@ -212,23 +234,6 @@ def test_a_spoilt_delivery_is_refused_whole_and_the_next_run_goes_on(
 def test_everything_listens_on_loopback_only(running: Settings, demo: str) -> None:
     addresses = {a for found in listening(running).values() for a in found}
     assert addresses and all(a.startswith("127.0.0.1:") for a in addresses), addresses
-
-
-def test_a_second_demo_skips_what_is_done_and_asks_the_gate_again(
-    running: Settings, demo: str
-) -> None:
-    with connect(running) as con:
-        before = con.execute("SELECT count(*) FROM gate_decisions").fetchall()[0][0]
-    env = stack.environment(running)
-    done = subprocess.run(
-        [sys.executable, "demo.py"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "skipped: history is loaded, a champion is trained, version 1 serves" in done.stdout
-    assert "already loaded" in done.stdout and "Retraining gate:" in done.stdout
-    with connect(running) as con:
-        after = con.execute("SELECT count(*) FROM gate_decisions").fetchall()[0][0]
-    assert after == before + 1
 
 
 def test_nothing_goes_round_the_feature_store(
