@@ -27,7 +27,7 @@ from data.schema import EVENT_TIME, KEYS
 from data.settings import ROOT, Settings
 from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
-from feature_repo.build import feature_rows, known_versions
+from feature_repo.build import feature_rows_as_known
 from models import gbm
 from models.assembly import needed_cutoffs, read_snapshot, training_data
 from models.batch import batch_forecasts
@@ -82,12 +82,12 @@ def feature_row(settings: Settings, snapshot: Path) -> Row:
 
     def ours() -> None:
         for day in cutoffs:
-            as_of = known_at_morning(day, settings.timezone)
-            feature_rows(
-                known_versions(versions, as_of),
-                known_versions(plans, as_of),
+            feature_rows_as_known(
+                versions,
+                plans,
                 series,
                 cutoff=day,
+                as_of=known_at_morning(day, settings.timezone),
                 snapshot_id=snapshot_id,
                 closed_days=settings.closed_days,
             )
@@ -178,11 +178,12 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
             versions = query(con, "sales_versions")
             plans = query(con, "plan_versions", since=None, until=cutoff)
         snapshot_id, _, _, series = read_snapshot(taken.folder)
-        rows = feature_rows(
-            known_versions(versions, as_of),
-            known_versions(plans, as_of),
+        rows = feature_rows_as_known(
+            versions,
+            plans,
             series,
             cutoff=cutoff,
+            as_of=as_of,
             snapshot_id=snapshot_id,
             closed_days=settings.closed_days,
         )

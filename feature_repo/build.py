@@ -42,3 +42,25 @@ def feature_rows(
         "demand": demand.with_columns(provenance),
         "store_demand": store_features(sales, series, cutoff, closed_days),
     }
+
+
+def feature_rows_as_known(
+    sales_versions: pl.DataFrame,
+    plan_versions: pl.DataFrame,
+    series: pl.DataFrame,
+    *,
+    cutoff: date,
+    as_of: datetime,
+    snapshot_id: str,
+    closed_days: Sequence[str],
+) -> dict[str, pl.DataFrame]:
+    """Rows of every feature view as of a cutoff, from what of all versions was known at `as_of`."""
+    recent = pl.col("ds").is_between(cutoff - timedelta(days=28), cutoff)
+    return feature_rows(
+        known_versions(sales_versions, as_of),
+        known_versions(plan_versions.filter(recent), as_of),
+        series,
+        cutoff=cutoff,
+        snapshot_id=snapshot_id,
+        closed_days=closed_days,
+    )

@@ -11,7 +11,7 @@ from data import ledger, snapshots
 from data.settings import Settings
 from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
-from feature_repo.build import feature_rows, known_versions
+from feature_repo.build import feature_rows_as_known
 from feature_repo.parity import parity
 from flows.audits import audit
 from flows.slots import clock, done, writing
@@ -38,11 +38,12 @@ def build(settings: Settings, snapshot: Path) -> list[date]:
     missing = sorted(wanted - set(store.offline_cutoffs(settings)))
     for day in missing:
         as_of = known_at_morning(day, settings.timezone)
-        frames = feature_rows(
-            known_versions(versions, as_of),
-            known_versions(plans, as_of),
+        frames = feature_rows_as_known(
+            versions,
+            plans,
             series,
             cutoff=day,
+            as_of=as_of,
             snapshot_id=snapshot_id,
             closed_days=settings.closed_days,
         )

@@ -6,7 +6,15 @@ import numpy as np
 import polars as pl
 
 from data.schema import KEYS
-from models.dataset import INPUTS, MatrixSpec, actuals, cutoff_dates, design_matrix, target_days
+from models.dataset import (
+    INPUTS,
+    MatrixSpec,
+    actuals,
+    cutoff_dates,
+    daily_grid,
+    design_matrix,
+    target_days,
+)
 
 SEASONAL_NAIVE = "seasonal naive"
 MOVING_AVERAGE = "moving average 56"
@@ -63,14 +71,7 @@ def _seasonal_smoothing(
 
 def _regular(history: pl.DataFrame, cutoff: date, closed_days: tuple[str, ...]) -> pl.DataFrame:
     """The history with closed days put back as the week before, since the method needs a season."""
-    grid = (
-        history.group_by(KEYS)
-        .agg(first=pl.col("ds").min())
-        .with_columns(ds=pl.date_ranges("first", pl.lit(cutoff)))
-        .drop("first")
-        .explode("ds")
-        .sort(*KEYS, "ds")
-    )
+    grid = daily_grid(history, cutoff)
     dense = actuals(grid, history, until=cutoff, closed_days=closed_days)
     return dense.with_columns(
         y=pl.coalesce("y", pl.col("y").shift(7).over(KEYS), pl.col("y").mean().over(KEYS))

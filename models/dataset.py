@@ -123,6 +123,18 @@ def actuals(
     )
 
 
+def daily_grid(sales: pl.DataFrame, cutoff: date) -> pl.DataFrame:
+    """Every day (store_id, item_id, ds) of each series from its first row to the cutoff."""
+    return (
+        sales.group_by(KEYS)
+        .agg(first=pl.col("ds").min())
+        .with_columns(ds=pl.date_ranges("first", pl.lit(cutoff)))
+        .drop("first")
+        .explode("ds")
+        .sort(*KEYS, "ds")
+    )
+
+
 def history(
     sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, closed_days: tuple[str, ...]
 ) -> pl.DataFrame:
@@ -131,14 +143,7 @@ def history(
     Closed days are left out: they are no days without demand.
     """
     known = sales.filter(pl.col("ds") <= cutoff).join(series.select(KEYS), on=KEYS, how="semi")
-    grid = (
-        known.group_by(KEYS)
-        .agg(first=pl.col("ds").min())
-        .with_columns(ds=pl.date_ranges("first", pl.lit(cutoff)))
-        .drop("first")
-        .explode("ds")
-        .sort(*KEYS, "ds")
-    )
+    grid = daily_grid(known, cutoff)
     dense = actuals(grid, known, until=cutoff, closed_days=closed_days)
     return dense.filter(pl.col("y").is_not_null())
 

@@ -8,7 +8,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from data.schema import DEMAND_FEATURES, KEYS, SALES, STORE_FEATURES, WINDOWS
-from feature_repo.build import feature_rows, known_versions
+from data.warehouse import known_at_morning
+from feature_repo.build import feature_rows, feature_rows_as_known
 from feature_repo.transforms import SCALE_FREE, demand_features, drift_samples, store_features
 
 CUTOFF = date(2017, 9, 10)
@@ -110,10 +111,14 @@ def test_a_revision_reaches_only_cutoffs_after_it_was_known(
     versions = pl.concat([sales, revision.cast(dict(SALES))])
 
     def rows(frame: pl.DataFrame, cutoff: date) -> pl.DataFrame:
-        as_of = old["known_at"][0] + (cutoff - date(2017, 8, 1))
-        known = known_versions(frame, as_of)
-        return feature_rows(
-            known, plan, series, cutoff=cutoff, snapshot_id="x", closed_days=CLOSED
+        return feature_rows_as_known(
+            frame,
+            plan,
+            series,
+            cutoff=cutoff,
+            as_of=old["known_at"][0] + (cutoff - date(2017, 8, 1)),
+            snapshot_id="x",
+            closed_days=CLOSED,
         )["demand"]
 
     before, after = date(2017, 8, 5), date(2017, 8, 15)
@@ -151,3 +156,14 @@ def test_drift_samples_hold_each_series_once(
     assert not reference.select(KEYS).is_duplicated().any()
     assert set(reference["cutoff"]) <= set(window)
     assert set(SCALE_FREE) <= set(reference.columns)
+
+
+def test_cutting_the_plan_to_the_past_month_changes_nothing(
+    sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
+) -> None:
+    as_of = known_at_morning(CUTOFF, "America/New_York")
+    known = {"cutoff": CUTOFF, "snapshot_id": "x", "closed_days": CLOSED}
+    whole = feature_rows(sales, plan, series, **known)
+    cut = feature_rows_as_known(sales, plan, series, as_of=as_of, **known)
+    assert all(whole[view].equals(cut[view]) for view in whole)
+    assert whole["demand"]["display_28"].sum() > 0
