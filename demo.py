@@ -17,6 +17,7 @@ from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sale
 
 OUT = Console(highlight=False, soft_wrap=True)
 RUN_LIMIT_SECONDS = 1800
+BUSY_SECONDS = 30
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -30,23 +31,29 @@ class Prefect:
     def __init__(self, settings: Settings) -> None:
         self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=15)
 
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON of an answer; asked again while the server says that its database is busy."""
+        for _ in range(BUSY_SECONDS):
+            answer = self.client.request(method, path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)
+        return answer.raise_for_status().json()
+
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Starts a run of `FLOW/NAME`; returns its id."""
-        found = self.client.get(f"deployments/name/{deployment}").raise_for_status().json()
+        found = self.ask("GET", f"deployments/name/{deployment}")
         body = {"parameters": parameters, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
-        url = f"deployments/{found['id']}/create_flow_run"
-        return str(self.client.post(url, json=body).raise_for_status().json()["id"])
+        return str(self.ask("POST", f"deployments/{found['id']}/create_flow_run", body)["id"])
 
     def state(self, run: str) -> dict[str, Any]:
-        body: dict[str, Any] = self.client.get(f"flow_runs/{run}").raise_for_status().json()
+        body: dict[str, Any] = self.ask("GET", f"flow_runs/{run}")
         return body
 
     def children(self, run: str) -> list[dict[str, Any]]:
         """Subflow runs of a run, oldest first."""
         body = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "START_TIME_ASC"}
-        found: list[dict[str, Any]] = (
-            self.client.post("flow_runs/filter", json=body).raise_for_status().json()
-        )
+        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", body)
         return found
 
 

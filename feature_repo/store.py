@@ -24,7 +24,7 @@ from data.settings import Settings
 REPO = Path(__file__).resolve().parent
 # Feast's DuckDB store shares one connection per process, which two threads may not use at once.
 _offline = threading.Lock()
-SERVICE_SECONDS = 60.0
+SERVICE_SECONDS = 5.0
 _services: WeakKeyDictionary[FeatureStore, tuple[float, FeatureService]] = WeakKeyDictionary()
 
 
@@ -141,7 +141,7 @@ def materialize(settings: Settings, cutoff: date) -> None:
 
 
 def _service(store: FeatureStore) -> FeatureService:
-    """The feature service, read anew once a minute: Feast parses its definition at every call."""
+    """The feature service, read anew every few seconds: Feast parses it at every call."""
     until, service = _services.get(store, (0.0, None))
     if monotonic() > until:
         service = store.get_feature_service(FEATURE_SERVICE, allow_cache=True)
