@@ -550,7 +550,11 @@ def up(settings: Settings) -> int:
         record = read(settings)
         if record and find(record.supervisor):
             print("The stack is already up.")
-            return status(settings) if record.ready else follow(settings, record.supervisor)
+            if not record.ready:
+                return follow(settings, record.supervisor)
+            if broken := status(settings):
+                print("Not all of it answers: `make down` and then this again starts it anew.")
+            return broken
         if record and record.alive:
             print("The last supervisor was killed.")
             down(settings)

@@ -236,6 +236,49 @@ def test_everything_listens_on_loopback_only(running: Settings, demo: str) -> No
     assert addresses and all(a.startswith("127.0.0.1:") for a in addresses), addresses
 
 
+def test_a_prefect_server_that_hangs_is_named_with_what_to_do(
+    running: Settings, prefect: Prefect
+) -> None:
+    record = stack.read(running)
+    assert record is not None
+    server = stack.find(record.processes[stack.PREFECT])
+    assert server is not None
+    server.suspend()
+    try:
+        done = subprocess.run(
+            [sys.executable, "demo.py"],
+            cwd=ROOT,
+            env=stack.environment(running),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        server.resume()
+    assert done.returncode == 1, done.stdout
+    assert "does not answer" in done.stdout and "`make down`" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert prefect.ask("GET", "health")
+
+
+def test_a_mlflow_server_that_is_gone_fails_the_run_in_one_sentence(
+    running: Settings, prefect: Prefect
+) -> None:
+    record = stack.read(running)
+    assert record is not None
+    server = stack.find(record.processes[stack.MLFLOW])
+    assert server is not None
+    stopped = [server, *server.children(recursive=True)]
+    for process in stopped:
+        process.suspend()
+    try:
+        with pytest.raises(RunFailed, match="MLflow server at .* does not answer; start it with"):
+            follow(prefect, "deploy/deploy", {})
+    finally:
+        for process in stopped:
+            process.resume()
+
+
 def test_nothing_goes_round_the_feature_store(
     running: Settings, prefect: Prefect, api: httpx.Client, series: dict[str, str]
 ) -> None:
