@@ -272,7 +272,7 @@ def test_a_mlflow_server_that_is_gone_fails_the_run_in_one_sentence(
     for process in stopped:
         process.suspend()
     try:
-        with pytest.raises(RunFailed, match="MLflow server at .* does not answer; start it with"):
+        with pytest.raises(RunFailed, match=r"MLflow server at .* does not answer; start it with"):
             follow(prefect, "deploy/deploy", {})
     finally:
         for process in stopped:
