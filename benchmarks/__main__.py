@@ -3,10 +3,7 @@
 Needs the stack and the state that `make demo` leaves. The state is copied: nothing is changed.
 """
 
-import json
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from datetime import date, timedelta
@@ -14,7 +11,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +20,7 @@ from benchmarks.rows import Row, paired, plain_row, ratio_row
 from checks import intake
 from data import snapshots, sources
 from data.schema import EVENT_TIME, KEYS
-from data.settings import ROOT, Settings
+from data.settings import Settings
 from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
 from feature_repo.build import feature_rows_as_known
@@ -33,7 +29,6 @@ from models.assembly import needed_cutoffs, read_snapshot, training_data
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster
 
-RESULT = Path(__file__).parent / "results" / "pipeline.json"
 SQL = Path(__file__).parent
 ROUNDS = 5
 
@@ -243,20 +238,8 @@ def measure(settings: Settings) -> list[Row]:
 def main() -> int:
     """Measures, prints a table and writes the result file; 1 when a target is missed."""
     rows = measure(Settings())
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    memory = psutil.virtual_memory().total / 2**30
-    machine = (
-        f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}"
-    )
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(
-        json.dumps({"commit": commit, "machine": machine, "rows": rows}, indent=1) + "\n"
-    )
-    report.write(RESULT)
-    table = Table(title=machine)
+    report.save("pipeline", rows)
+    table = Table(title=report.machine())
     for column in ("metric", "unit", "ours", "theirs", "ratio", "target", "met"):
         table.add_column(column)
     for row in rows:

@@ -1,14 +1,110 @@
-"""Writes the table of docs/speed.md from the result files."""
+"""Keeps result files, and fills the generated blocks of documents from them.
+
+A document says `<!-- table NAME [PATTERN ...] -->` or `<!-- value NAME METRIC COLUMN FORMAT -->`;
+what stands from there to `<!-- end -->` is written by `make bench` and by `python -m
+benchmarks.report`, never by hand. PATTERN picks metrics by name, `*` for any text.
+"""
 
 import json
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from benchmarks.rows import Row
 from data.settings import ROOT
 
-PAGE = ROOT / "docs" / "speed.md"
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "target", "met")
+BLOCK = re.compile(r"<!-- (table|value) ([^>]+?) -->.*?<!-- end -->", re.DOTALL)
+
+
+def save(name: str, rows: Sequence[Row], *, merge: bool = False) -> None:
+    """Writes benchmarks/results/NAME.json and fills the documents.
+
+    `merge` keeps the rows of other metrics that are in the file: for results of several programs.
+    """
+    path, commit = RESULTS / f"{name}.json", _commit()
+    own = {row["metric"] for row in rows}
+    kept = [row for row in read(name)["rows"] if row["metric"] not in own] if merge else []
+    found = {"commit": commit, "machine": machine(), "rows": [*kept, *rows]}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    fill_documents()
+
+
+def read(name: str) -> dict[str, Any]:
+    """A result file; one without rows when there is none."""
+    path = RESULTS / f"{name}.json"
+    empty: dict[str, Any] = {"commit": "", "machine": "", "rows": []}
+    return json.loads(path.read_text()) if path.exists() else empty
+
+
+def machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+def documents() -> list[Path]:
+    """Every document that may hold generated blocks."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def fill_documents() -> None:
+    for page in documents():
+        text = page.read_text()
+        if (filled := fill(text)) != text:
+            page.write_text(filled)
+
+
+def fill(text: str) -> str:
+    """The text with every block made anew from the result files."""
+
+    def block(found: re.Match[str]) -> str:
+        kind, what = found.groups()
+        content = f"\n{table(*what.split())}" if kind == "table" else value(*what.split())
+        return f"<!-- {kind} {what} -->{content}<!-- end -->"
+
+    return BLOCK.sub(block, text)
+
+
+def table(name: str, *patterns: str) -> str:
+    """The rows of a result file as a Markdown table, with its machine and commit below."""
+    found = read(name)
+    rows = [
+        row
+        for row in found["rows"]
+        if not patterns or any(fnmatch(row["metric"], p) for p in patterns)
+    ]
+    if not rows:
+        raise LookupError(f"results/{name}.json has no metric like {' or '.join(patterns)}.")
+    columns = [c for c in COLUMNS if any(row[c] is not None for row in rows)]
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(_cell(row[c]) for c in columns)} |" for row in rows]
+    return "\n".join([*lines, "", f"{found['machine']}; commit `{found['commit'][:10]}`", ""])
+
+
+def value(name: str, metric: str, column: str, form: str) -> str:
+    """One figure of a result file in a format such as `.2f` or `.0%`."""
+    for row in read(name)["rows"]:
+        if row["metric"] == metric:
+            return format(row[column], form)
+    raise LookupError(f"results/{name}.json has no metric {metric}.")
 
 
 def _cell(value: object) -> str:
@@ -17,22 +113,5 @@ def _cell(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value}"
 
 
-def table(result: Path) -> str:
-    """The rows of one result file as a Markdown table with its machine and commit."""
-    found = json.loads(result.read_text())
-    rows: list[Row] = found["rows"]
-    head = f"{found['machine']}; commit `{found['commit'][:10]}`\n\n"
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    lines += [f"| {' | '.join(_cell(dict(row)[c]) for c in COLUMNS)} |" for row in rows]
-    return head + "\n".join(lines) + "\n"
-
-
-def render(page: str, result: Path) -> str:
-    """The page with what stands between its markers replaced by the table."""
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{table(result)}{END}{after}"
-
-
-def write(result: Path) -> None:
-    PAGE.write_text(render(PAGE.read_text(), result))
+if __name__ == "__main__":
+    fill_documents()

@@ -4,17 +4,26 @@ import re
 
 import pytest
 
-from benchmarks.report import PAGE, render
+from benchmarks.report import documents, fill
 from data.settings import ROOT
 
-RESULT = ROOT / "benchmarks" / "results" / "pipeline.json"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "CONTRIBUTING.md", *documents()]
 
 
-def test_the_speed_table_is_the_result_file() -> None:
-    page = PAGE.read_text()
-    assert render(page, RESULT) == page
-    assert "historical_retrieval_vs_asof" in page
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_generated_blocks_are_what_the_result_files_say(page) -> None:
+    assert fill(page.read_text()) == page.read_text()
+
+
+def test_a_block_of_a_metric_that_was_not_measured_is_an_error() -> None:
+    with pytest.raises(LookupError, match="no metric"):
+        fill("<!-- value pipeline no_such_metric ours .1f --><!-- end -->")
+
+
+def test_blocks_are_found_and_filled() -> None:
+    assert ">706<" in fill("<!-- value pipeline demo_series ours .0f -->x<!-- end -->")
+    table = fill("<!-- table pipeline demo_* --><!-- end -->")
+    assert "| demo_series | series | 706 | 700 | yes |" in table
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
