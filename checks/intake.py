@@ -1,7 +1,7 @@
 """Takes one delivery: land it, audit it by its contract, then publish it or refuse it whole."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from checks import contracts
 from checks.contracts import ContractReport
@@ -42,6 +42,19 @@ class Intake:
             "quarantined": self.publication.rows_quarantined,
             "reasons": "; ".join(f"{n} x {reason}" for reason, n in reasons),
         }
+
+
+def due_days(settings: Settings, last: date | None, end: date) -> list[tuple[date | None, date]]:
+    """The deliveries (since, until) due from the day after `last` to `end`.
+
+    The history up to the first cutoff comes at once, then day by day; closed days deliver nothing.
+    """
+    due: list[tuple[date | None, date]] = []
+    if last is None:
+        last = min(settings.first_cutoff, end)
+        due.append((None, last))
+    days = (last + timedelta(days=k) for k in range(1, (end - last).days + 1))
+    return due + [(d, d) for d in days if f"{d:%m-%d}" not in settings.closed_days]
 
 
 def take(

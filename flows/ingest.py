@@ -5,11 +5,11 @@ from datetime import date, datetime, timedelta
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from checks import intake
+from checks import audits, intake
 from data import sources
 from data.settings import Settings
 from data.warehouse import connect, known_at_morning
-from flows.audits import audit, show
+from flows.audits import show
 from flows.slots import clock, done, writing
 
 
@@ -43,20 +43,15 @@ def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[
     with connect(settings) as con:
         last, _ = clock(settings, con)
         available = sources.days_available(con, settings, source)[1]
-    end = min(until or (last + timedelta(days=1) if last else settings.first_cutoff), available)
-    due: list[tuple[date | None, date]] = []
-    if last is None:
-        last = min(settings.first_cutoff, end)
-        due.append((None, last))
-    days = (last + timedelta(days=k) for k in range(1, (end - last).days + 1))
-    return due + [(d, d) for d in days if f"{d:%m-%d}" not in settings.closed_days]
+    end = until or (last + timedelta(days=1) if last else settings.first_cutoff)
+    return intake.due_days(settings, last, min(end, available))
 
 
 @task
 def audit_sales(settings: Settings) -> None:
     """Verifies the contract of the published sales as a whole; a breach fails the run."""
     with connect(settings) as con:
-        audit(con, "sales", "The published sales", clock(settings, con)[1])
+        show(audits.audit_sales(con, clock(settings, con)[1]), "The published sales")
 
 
 @flow(flow_run_name="ingest")

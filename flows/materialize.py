@@ -7,15 +7,15 @@ import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from data import ledger, snapshots
+from checks.audits import audit_features
+from data import snapshots
 from data.settings import Settings
-from data.warehouse import connect, known_at_morning, query
+from data.warehouse import connect
 from feature_repo import store
-from feature_repo.build import feature_rows_as_known
 from feature_repo.parity import parity
-from flows.audits import audit
+from flows.audits import show
 from flows.slots import clock, done, writing
-from models.assembly import features_as_known, needed_cutoffs, read_snapshot
+from models.assembly import features_as_known, read_snapshot, write_features
 
 
 @task
@@ -29,37 +29,16 @@ def take_snapshot(settings: Settings) -> Path:
 @task
 def build(settings: Settings, snapshot: Path) -> list[date]:
     """Writes the feature rows of the snapshot's cutoff and of earlier ones, where they lack."""
-    snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
-    first_day: date = sales["ds"].min()  # type: ignore[assignment]
     with connect(settings) as con:
-        versions = query(con, "sales_versions")
-        plans = query(con, "plan_versions", since=first_day, until=cutoff)
-    wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon))
-    missing = sorted(wanted - set(store.offline_cutoffs(settings)))
-    for day in missing:
-        as_of = known_at_morning(day, settings.timezone)
-        frames = feature_rows_as_known(
-            versions,
-            plans,
-            series,
-            cutoff=day,
-            as_of=as_of,
-            snapshot_id=snapshot_id,
-            closed_days=settings.closed_days,
-        )
-        for view, frame in frames.items():
-            store.write_offline(settings, view, frame, cutoff=day, created=as_of)
-    return missing
+        return write_features(settings, con, snapshot)
 
 
 @task
 def check(settings: Settings, cutoff: date, series: int) -> None:
     """Verifies the contract of the newest feature rows; a breach stops before they are loaded."""
-    files = sorted((settings.features_dir / "demand" / str(cutoff)).glob("*.parquet"))
     with connect(settings) as con:
-        ledger.view_features(con, files[-1:])
-        subject, now = f"The features of {cutoff}", clock(settings, con)[1]
-        audit(con, "features", subject, now, {"MIN_ROWS": str(series)})
+        as_of = clock(settings, con)[1]
+        show(audit_features(con, settings, cutoff, series, as_of), f"The features of {cutoff}")
 
 
 @task

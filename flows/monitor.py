@@ -1,6 +1,5 @@
 """Scores forecasts whose days are over and tests the features for drift."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -8,48 +7,26 @@ import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from checks.drift import FeatureDrift, feature_drift
+from checks import monitoring
+from checks.drift import FeatureDrift
+from checks.monitoring import Monitoring
 from data import ledger
 from data.settings import Settings
 from data.warehouse import connect
-from feature_repo import store
-from feature_repo.transforms import SCALE_FREE, drift_samples
 from flows.materialize import take_snapshot
 from flows.slots import clock, done, writing
 from models import registry
-from models.assembly import features_as_known, read_snapshot
-from models.performance import Performance, score
-
-SCORED_DAYS = 84  # cutoffs of the last twelve weeks are scored
-
-
-@dataclass(frozen=True)
-class Monitoring:
-    """What the retrain gate is told."""
-
-    cutoff: date
-    version: str
-    failed_checks: list[str]
-    drift: list[FeatureDrift]
-    performance: Performance
-    backtest_ratio: float
-    model_age_days: int
+from models.assembly import read_snapshot
+from models.performance import Performance
 
 
 @task
 def score_matured(settings: Settings, snapshot: Path, version: str) -> Performance:
     """Scores the ledger against the sales that are known now and keeps the scores."""
-    _, cutoff, sales, _ = read_snapshot(snapshot)
+    since = monitoring.scored_since(read_snapshot(snapshot)[1])
     with connect(settings) as con:
-        issued = ledger.issued_forecasts(con, cutoff - timedelta(days=SCORED_DAYS))
-        performance = score(
-            issued,
-            sales,
-            version=version,
-            horizon=settings.horizon,
-            until=cutoff,
-            closed_days=settings.closed_days,
-        )
+        issued = ledger.issued_forecasts(con, since)
+        performance = monitoring.score_issued(settings, snapshot, version, issued)
         stamped = performance.scores.with_columns(scored_at=pl.lit(clock(settings, con)[1]))
         ledger.append(con, "scores", stamped)
     return performance
@@ -58,14 +35,7 @@ def score_matured(settings: Settings, snapshot: Path, version: str) -> Performan
 @task
 def measure_drift(settings: Settings, snapshot: Path, trained: date) -> list[FeatureDrift]:
     """Compares the newest features with those of the eight weeks before the training."""
-    _, cutoff, _, series = read_snapshot(snapshot)
-    known = store.offline_cutoffs(settings)
-    window = [c for c in known if trained - timedelta(days=56) < c <= trained]
-    features = features_as_known(settings, series, sorted({*window, cutoff}))
-    reference, current = drift_samples(features, window, cutoff, seed=settings.seed)
-    return feature_drift(
-        reference, current, SCALE_FREE, statistics=settings.drift_statistics, seed=settings.seed
-    )
+    return monitoring.measure_drift(settings, snapshot, trained)
 
 
 @task
@@ -93,14 +63,8 @@ def monitor() -> Monitoring:
         description=f"{performance.cutoff}, 28 days",
     )
     create_table_artifact(key="drift", table=[vars(d) for d in drift])
-    seen = Monitoring(
-        cutoff=cutoff,
-        version=champion.version,
-        failed_checks=failed,
-        drift=drift,
-        performance=performance,
-        backtest_ratio=champion.manifest.backtest["naive ratio"],
-        model_age_days=(cutoff - champion.trained_cutoff).days,
+    seen = monitoring.monitoring(
+        champion, cutoff, failed_checks=failed, drift=drift, performance=performance
     )
     drifted = [d.feature for d in drift if d.drifted]
     return done(

@@ -2,11 +2,13 @@
 
 from prefect import flow, task
 
-from checks.gates import GateDecision, decide_retrain
+from checks import monitoring
+from checks.gates import GateDecision
+from checks.monitoring import Monitoring
 from data.settings import Settings
 from flows.decisions import keep
 from flows.deploy import deploy
-from flows.monitor import Monitoring, monitor
+from flows.monitor import monitor
 from flows.slots import done
 from flows.train import train
 
@@ -14,18 +16,7 @@ from flows.train import train
 @task
 def decide(seen: Monitoring) -> GateDecision:
     """Hands the measurements to the gate."""
-    performance = seen.performance
-    naive = performance.naive_ratio
-    return decide_retrain(
-        failed_checks=seen.failed_checks,
-        drifted=[d.feature for d in seen.drift if d.drifted],
-        n_features=len(seen.drift),
-        matured_days=performance.matured_days,
-        loss_ratio=None if naive is None else naive / seen.backtest_ratio,
-        naive_ratio=naive,
-        coverage_80=performance.coverage_80,
-        model_age_days=seen.model_age_days,
-    )
+    return monitoring.decide(seen)
 
 
 @flow(flow_run_name="retrain")

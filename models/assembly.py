@@ -9,8 +9,14 @@ import polars as pl
 
 from data.schema import EVENT_TIME, KEYS, UTC
 from data.settings import Settings
-from data.warehouse import known_at_morning
-from feature_repo.store import StaleFeatures, historical_features
+from data.warehouse import Connection, known_at_morning, query
+from feature_repo.build import feature_rows_as_known
+from feature_repo.store import (
+    StaleFeatures,
+    historical_features,
+    offline_cutoffs,
+    write_offline,
+)
 from models.backtest import TrainingData, fold_cutoffs
 from models.dataset import MatrixSpec, training_cutoffs
 from models.training import TUNING_FOLDS
@@ -66,6 +72,33 @@ def read_snapshot(folder: Path) -> tuple[str, date, pl.DataFrame, pl.DataFrame]:
     sales = pl.read_parquet(folder / "sales.parquet")
     series = pl.read_parquet(folder / "series.parquet")
     return about["snapshot_id"], date.fromisoformat(about["cutoff"]), sales, series
+
+
+def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[date]:
+    """Writes feature rows of the snapshot's cutoff and of earlier ones that a training reads.
+
+    Each as known the morning after its cutoff. Returns the cutoffs that the offline store lacked.
+    """
+    snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
+    first_day: date = sales["ds"].min()  # type: ignore[assignment]
+    versions = query(con, "sales_versions")
+    plans = query(con, "plan_versions", since=first_day, until=cutoff)
+    wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon))
+    missing = sorted(wanted - set(offline_cutoffs(settings)))
+    for day in missing:
+        as_of = known_at_morning(day, settings.timezone)
+        frames = feature_rows_as_known(
+            versions,
+            plans,
+            series,
+            cutoff=day,
+            as_of=as_of,
+            snapshot_id=snapshot_id,
+            closed_days=settings.closed_days,
+        )
+        for view, frame in frames.items():
+            write_offline(settings, view, frame, cutoff=day, created=as_of)
+    return missing
 
 
 def training_data(settings: Settings, folder: Path, plan: pl.DataFrame) -> TrainingData:
