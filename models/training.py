@@ -1,6 +1,7 @@
 """Search, fit, calibrate and judge: what one training does, from frames to a model."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import lightgbm as lgb
@@ -72,12 +73,27 @@ def train(
     of the holdout come from the errors of the folds before it; those of the model from the two
     newest folds. Deterministic for the same data and finished trials.
     """
-    *tuning_cutoffs, holdout_cutoff = fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)
-    tuning = [data.fold(c) for c in tuning_cutoffs]
+    tuning = [data.fold(c) for c in fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)[:-1]]
     study = tune(tuning, storage=storage, name=name, trials=trials, seconds=seconds, seed=seed)
-    parameters = best_parameters(study)
-    newest = [fold.forecast(parameters, seed) for fold in tuning[-2:]]
-    last = data.fold(holdout_cutoff)
+    return _fitted(data, tuning[-2:], best_parameters(study), trials_table(study), seed)
+
+
+def refit(data: TrainingData, parameters: dict[str, object], *, seed: int) -> Training:
+    """A training without the search: `parameters` fitted, calibrated and judged on newer data."""
+    recent = fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)[-3:-1]
+    return _fitted(data, [data.fold(c) for c in recent], parameters, pl.DataFrame(), seed)
+
+
+def _fitted(
+    data: TrainingData,
+    recent: list[Fold],
+    parameters: dict[str, object],
+    trials: pl.DataFrame,
+    seed: int,
+) -> Training:
+    """Fits and judges; `recent` are the two folds before the holdout, oldest first."""
+    newest = [fold.forecast(parameters, seed) for fold in recent]
+    last = data.fold(data.cutoff - timedelta(days=data.horizon))
     unseen = last.forecast(parameters, seed)
     holdout = _banded(unseen, _calibration(newest))
     backtest = _judge(data, last, holdout)
@@ -96,4 +112,4 @@ def train(
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},
     )
     booster = gbm.fit(data.training_set(data.cutoff), parameters, seed)
-    return Training(booster, manifest, parameters, trials_table(study), backtest, holdout)
+    return Training(booster, manifest, parameters, trials, backtest, holdout)
