@@ -11,7 +11,7 @@ import polars as pl
 
 from data import schema
 from data.settings import Settings
-from data.warehouse import SQL_DIR, Connection, as_utc, query
+from data.warehouse import SQL_DIR, Connection, as_utc, query, transaction
 
 CONTENT = ["store_id", "item_id", "ds", "y", "price", "exclusion", "known_at"]
 
@@ -66,7 +66,7 @@ def land(
         as_of=as_utc(as_of),
         rows=frame.height,
     )
-    with _transaction(con):
+    with transaction(con):
         if is_published(con, batch.batch_id):
             return batch
         con.execute("DELETE FROM landing WHERE batch_id = $batch_id", {"batch_id": batch.batch_id})
@@ -106,7 +106,7 @@ def publish(
     are not judged. `plan` has the columns of `schema.PLAN`. A batch that is published already
     changes nothing and counts as unchanged. Raises LookupError for a batch that was never landed.
     """
-    with _transaction(con):
+    with transaction(con):
         if is_published(con, batch.batch_id):
             return Publication(0, 0, 0, batch.rows, {})
         publication = _sort_rows(con, batch, row_rules)
@@ -122,7 +122,7 @@ def reject(con: Connection, batch: Batch) -> None:
 
     The same content may be delivered again, for instance once a rule has changed.
     """
-    with _transaction(con):
+    with transaction(con):
         if not _is_logged(con, batch.batch_id, "published"):
             _log(con, batch, Publication(0, 0, 0, 0, {}), "rejected")
 
@@ -185,17 +185,6 @@ def _has_published(con: Connection) -> bool:
 
 def _execute(con: Connection, name: str, **params: Any) -> None:
     con.execute((SQL_DIR / f"{name}.sql").read_text(), params or None)
-
-
-@contextmanager
-def _transaction(con: Connection) -> Iterator[None]:
-    con.begin()
-    try:
-        yield
-    except BaseException:
-        con.rollback()
-        raise
-    con.commit()
 
 
 @contextmanager

@@ -1,15 +1,37 @@
 """What runs write down and read back: results of contracts, forecasts, scores, decisions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
-from data.warehouse import Connection, as_utc, query
+from data.warehouse import SQL_DIR, Connection, as_utc, query
 
-TABLES = ("contract_results", "forecasts", "scores", "gate_decisions")
+TABLES = (
+    "contract_results",
+    "forecasts",
+    "served_forecasts",
+    "scores",
+    "forecast_scores",
+    "gate_decisions",
+)
+
+Guide = Callable[[str], tuple[str, str]]
+"""Owner and next step of a kind of error."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that went wrong `count` times between two instants."""
+
+    kind: str
+    detail: str
+    first_seen: datetime
+    last_seen: datetime
+    count: int
 
 
 def append(con: Connection, table: str, rows: pl.DataFrame) -> int:
@@ -65,3 +87,26 @@ def view_features(con: Connection, files: Sequence[Path]) -> None:
     """Lays the view `features` over Parquet files of one feature view, for its contract."""
     names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
     con.execute(f"CREATE OR REPLACE VIEW features AS SELECT * FROM read_parquet([{names}])")
+
+
+def note_failures(
+    con: Connection, failures: Sequence[Failure], guide: Guide, *, whole: bool = False
+) -> None:
+    """Adds failures to the table error_events; `whole` counts replace what was counted before."""
+    sql = (SQL_DIR / "note_error.sql").read_text()
+    for failure in failures:
+        owner, next_step = guide(failure.kind)
+        con.execute(
+            sql, {**asdict(failure), "owner": owner, "next_step": next_step, "whole": whole}
+        )
+
+
+def quarantined(con: Connection) -> list[Failure]:
+    """Rows that contracts kept out of the sales, by reason."""
+    rows = query(con, "quarantined_reasons").iter_rows()
+    return [Failure("quarantined rows", reason, first, last, n) for reason, n, first, last in rows]
+
+
+def errors(con: Connection) -> pl.DataFrame:
+    """The table error_events, the newest first."""
+    return query(con, "errors")

@@ -58,3 +58,5 @@ def quantile_column(level: float) -> str:
 
 QUANTILE_COLUMNS = [quantile_column(q) for q in QUANTILES]
 FORECAST = [*KEYS, "cutoff", "ds", "step", "y_hat", *QUANTILE_COLUMNS]
+
+SPOOL_OPEN, SPOOL_CLOSED = ".open", ".jsonl"  # a spool file that is written to, one that is whole

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     )
     seed: int = Field(default=7, description="Seed of the search, the boosters and the samples.")
 
+    maturity_days: int = Field(
+        default=7,
+        ge=0,
+        description="Days after which a day's sales count as final; later revisions are kept too.",
+    )
+
     drift_statistics: Literal["alibi", "scipy"] = Field(
         default="alibi",
         description="Library that computes drift statistics; alibi-detect is under BSL 1.1.",
@@ -97,6 +103,11 @@ class Settings(BaseSettings):
     def champions_dir(self) -> Path:
         """Exported model versions, one folder each: booster.txt, manifest.json, sha256.json."""
         return self.state_dir / "champions"
+
+    @property
+    def spool_dir(self) -> Path:
+        """What the forecast API hands to the ledger, until the collect deployment takes it."""
+        return self.state_dir / "spool"
 
     @property
     def logs_dir(self) -> Path:

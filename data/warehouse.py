@@ -65,6 +65,18 @@ def _is_busy(error: duckdb.Error) -> bool:
     return "Could not set lock" in text or "different configuration" in text
 
 
+@contextmanager
+def transaction(con: Connection) -> Iterator[None]:
+    """All that happens inside, or nothing of it."""
+    con.begin()
+    try:
+        yield
+    except BaseException:
+        con.rollback()
+        raise
+    con.commit()
+
+
 def query(con: Connection, name: str, **params: Any) -> pl.DataFrame:
     """Run the SELECT of `data/sql/NAME.sql` with those of `params` that it mentions."""
     return run(con, (SQL_DIR / f"{name}.sql").read_text(), params)

@@ -7,6 +7,7 @@ from prefect import flow, task
 from checks.gates import GateDecision
 from data.settings import Settings
 from data.warehouse import connect
+from flows.collect import collect
 from flows.deploy import deploy
 from flows.forecast import forecast
 from flows.ingest import ingest
@@ -56,6 +57,7 @@ def pipeline(weeks: int = 4) -> GateDecision:
         ingest(until=min(day + timedelta(weeks=1), end))
         materialize()
         forecast()
+    collect()
     decision = retrain()
     note = f"skipped: {', '.join(skipped)}" if skipped else "nothing was skipped"
     return done(message=note, data=decision)

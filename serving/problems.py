@@ -3,7 +3,8 @@
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -40,6 +41,7 @@ def problem(
 ) -> Response:
     """The problem+json answer to a request."""
     scope = request.scope if isinstance(request, Request) else request
+    scope["shelfcast.problem"] = kind
     body = Problem(
         type=f"urn:shelfcast:problem:{kind}",
         title=HTTPStatus(status).phrase,
@@ -66,10 +68,21 @@ def request_id(scope: Scope) -> str:
 
 
 class Edge:
-    """Outermost layer: request ids, the limit on bodies, and the answer to what nobody expected."""
+    """Outermost layer: request ids, the limit on bodies, and the answer to what nobody expected.
 
-    def __init__(self, app: ASGIApp, *, echo_request_id: bool = True) -> None:
+    `record` is told of every answer that is an error.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        record: Callable[[str, Mapping[str, object]], None],
+        clock: Callable[[], datetime],
+        echo_request_id: bool = True,
+    ) -> None:
         self._app, self._echo = app, echo_request_id
+        self._record, self._clock = record, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,6 +94,8 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if message["status"] >= 400:
+                    self._note(scope, message["status"])
                 if self._echo:
                     MutableHeaders(scope=message)[REQUEST_ID] = request_id(scope)
             await send(message)
@@ -101,6 +116,20 @@ class Edge:
                 raise
             detail = "The server failed unexpectedly; its log has the request id."
             await problem(scope, 500, "unexpected", detail)(scope, receive, reply)
+
+    def _note(self, scope: Scope, status: int) -> None:
+        # The route, not the path: a client can make up paths without end.
+        route = getattr(scope.get("route"), "path", "no route")
+        self._record(
+            "error",
+            {
+                "at": str(self._clock()),
+                "status": status,
+                "problem": scope.get("shelfcast.problem", "http"),
+                "place": f"{scope['method']} {route}",
+                "request_id": request_id(scope),
+            },
+        )
 
 
 async def _bounded(scope: Scope, receive: Receive) -> Receive | None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -20,7 +20,7 @@ from serving.api import (
     SeriesPage,
     SeriesQuery,
 )
-from serving.problems import MEDIA_TYPE, Edge, install
+from serving.problems import MEDIA_TYPE, Edge, install, request_id
 from serving.service import ForecastService
 
 DOCS = Path(__file__).parent / "web" / "docs.html"
@@ -66,7 +66,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
     )
-    api.add_middleware(Edge, echo_request_id=echo_request_id)
+    api.add_middleware(Edge, record=service.record, clock=clock, echo_request_id=echo_request_id)
     install(api)
     _add_forecasts(api, service, clock)
     _add_model(api, service)
@@ -85,11 +85,11 @@ def _add_forecasts(api: FastAPI, service: ForecastService, clock: Callable[[], d
         responses=problems(400, 404, 413, 415, 422, 503),
         tags=["forecasts"],
     )
-    def forecasts(request: ForecastRequest) -> Response:
+    def forecasts(request: ForecastRequest, http: Request) -> Response:
         """Forecasts of 1 to 1000 series, from the day after their cutoff."""
         # Written straight from the frame: a second validation of up to 28,000 days costs more
         # than the forecast. A test holds the answer to ForecastResponse.
-        content = to_json(service.forecast(request, clock()))
+        content = to_json(service.forecast(request, clock(), request_id(http.scope)))
         return Response(content, media_type="application/json")
 
     @api.get(

@@ -24,6 +24,7 @@ from models.forecaster import Forecaster, NoChampion
 from serving.api import ForecastRequest, Health, LoadError, ModelInfo, Series, SeriesPage
 from serving.problems import UnknownLevel
 from serving.snapshots import Key, Snapshots, decode_cursor, encode_cursor
+from serving.spool import Spool
 
 logger = logging.getLogger("ray.serve.shelfcast")
 
@@ -53,11 +54,12 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Where features, series and plans come from: one state folder."""
+    """Where features, series and plans come from, and answers are kept: one state folder."""
 
     state_dir: str
     read: ReadFeatures
     snapshots: Snapshots
+    spool: Spool
 
 
 def feast_reader(settings: Settings) -> ReadFeatures:
@@ -143,8 +145,17 @@ class ForecastService:
             next_cursor=encode_cursor(keys[-1]) if more and keys else None,
         )
 
-    def forecast(self, request: ForecastRequest, now: datetime) -> dict[str, Any]:
+    def record(self, kind: str, record: Mapping[str, object]) -> None:
+        """Hands a record to the ledger; without a state folder there is none. Never raises."""
+        if self._source is not None:
+            self._source.spool.append(kind, record)
+
+    def forecast(
+        self, request: ForecastRequest, now: datetime, request_id: str | None = None
+    ) -> dict[str, Any]:
         """The answer to a request in the shape of ForecastResponse, generated at `now` (UTC).
+
+        The ledger keeps all of the model's quantiles, whichever are asked for.
 
         Raises NoChampion, UnknownLevel, HorizonTooLong, UnknownSeries or StaleFeatures.
         """
@@ -161,6 +172,7 @@ class ForecastService:
         plan = source.snapshots.plan(features, horizon)
         frame = model.forecast(features, plan, horizon)
         newest = features.sort("cutoff").row(-1, named=True)
+        _keep(source.spool, features, frame, model, {"at": str(now), "request_id": request_id})
         return {
             "model_version": model.version,
             "feature_service": model.feature_service,
@@ -174,7 +186,12 @@ class ForecastService:
         if self._source and self._source.state_dir == state_dir:
             return self._source
         settings = Settings(state_dir=Path(state_dir))
-        return Source(state_dir, self._reader(settings), Snapshots(settings.snapshots_dir))
+        return Source(
+            state_dir,
+            self._reader(settings),
+            Snapshots(settings.snapshots_dir),
+            Spool(settings.spool_dir),
+        )
 
     def _champion(self) -> tuple[Model, Source]:
         if self._model is not None and self._source is not None:
@@ -200,6 +217,27 @@ def _read(source: Source, keys: Sequence[Key]) -> pl.DataFrame:
             "and run the materialize deployment if that does not help."
         ) from error
     return features.with_columns(pl.col("cutoff").str.to_date())
+
+
+def _keep(
+    spool: Spool,
+    features: pl.DataFrame,
+    frame: pl.DataFrame,
+    model: Model,
+    request: Mapping[str, object],
+) -> None:
+    """Hands an answer to the ledger, with the snapshot of each series."""
+    rows = frame.join(features.select(*KEYS, "snapshot_id"), on=KEYS, maintain_order="left")
+    spool.append(
+        "forecasts",
+        {
+            **request,
+            "model": model.version,
+            "feature_service": model.feature_service,
+            "what_if": False,
+            "rows": rows,
+        },
+    )
 
 
 def _online_snapshot(model: Model, source: Source) -> str:

@@ -52,3 +52,28 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS gate_decisions (
     decided_at TIMESTAMPTZ, gate VARCHAR, outcome VARCHAR, reasons VARCHAR[], measurements VARCHAR
 );
+
+-- Forecasts answered on demand, once per request; those of what_if have changed inputs.
+CREATE TABLE IF NOT EXISTS served_forecasts (
+    store_id VARCHAR, item_id VARCHAR, cutoff DATE, ds DATE, step INTEGER, y_hat DOUBLE,
+    "q0.025" DOUBLE, "q0.1" DOUBLE, "q0.25" DOUBLE, "q0.5" DOUBLE, "q0.75" DOUBLE,
+    "q0.9" DOUBLE, "q0.975" DOUBLE,
+    model VARCHAR, snapshot_id VARCHAR, feature_service VARCHAR, issued_at TIMESTAMPTZ,
+    request_id VARCHAR, what_if BOOLEAN
+);
+
+-- Spool files that were taken in, by content: a file is taken once. torn: lines cut off by a kill;
+-- lost: records that a full disk or memory kept out of this file and of those before it.
+CREATE TABLE IF NOT EXISTS spool_files (
+    sha256 VARCHAR PRIMARY KEY, name VARCHAR, collected_at TIMESTAMPTZ,
+    records BIGINT, torn BIGINT, lost BIGINT
+);
+
+-- Spooled records that have no table of their own (overrides of planners); record: a JSON object.
+CREATE TABLE IF NOT EXISTS spool_records (kind VARCHAR, spooled_at TIMESTAMPTZ, record VARCHAR);
+
+-- What went wrong, one row per kind and place, with who looks at it and where the runbook says how.
+CREATE TABLE IF NOT EXISTS error_events (
+    kind VARCHAR, detail VARCHAR, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ, count BIGINT,
+    owner VARCHAR, next_step VARCHAR, PRIMARY KEY (kind, detail)
+);

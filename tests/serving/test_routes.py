@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from httpx import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data import collection
 from feature_repo.store import StaleFeatures
 from serving.api import ForecastResponse, Problem, SeriesPage
 
@@ -357,3 +359,35 @@ def test_no_bytes_make_the_server_fail(client: TestClient, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     answer = client.post("/v1/forecasts", content=body, headers=headers)
     assert answer.status_code in (400, 422)
+
+
+def spooled(service: Any, state: Path) -> Any:
+    service._source.spool.close()
+    (file,) = collection.spool_files(state / "spool")
+    return collection.read_spooled(file.read_bytes())
+
+
+def test_answers_and_errors_reach_the_ledger(client: TestClient, service: Any, state: Path) -> None:
+    body = {"series": [{"store_id": "1", "item_id": "MEAT"}], "horizon": 7, "quantiles": []}
+    assert client.post("/v1/forecasts", json=body, headers={"X-Request-ID": "r9"}).is_success
+    assert client.post("/v1/forecasts", json={**body, "horizon": 99}).status_code == 422
+    assert client.get("/made/up/by/a/client").status_code == 404
+    read = spooled(service, state)
+    rows = read.forecasts
+    assert rows.height == 7 and rows["request_id"].unique().to_list() == ["r9"]
+    assert rows["q0.9"].null_count() == 0  # all levels are kept, whatever was asked for
+    assert rows["snapshot_id"].unique().to_list() == ["s1"]
+    assert {(f.kind, f.detail) for f in read.failures} == {
+        ("api 422 invalid", "POST /v1/forecasts"),
+        ("api 404 no-such-route", "GET no route"),
+    }
+
+
+def test_a_ledger_that_can_not_be_written_leaves_answers_as_they_are(
+    client: TestClient, service: Any, state: Path
+) -> None:
+    (state / "spool").write_text("no folder")
+    body = {"series": [{"store_id": "1", "item_id": "MEAT"}]}
+    assert client.post("/v1/forecasts", json=body).is_success
+    service._source.spool.close()
+    assert service._source.spool.lost == 1

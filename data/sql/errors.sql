@@ -1,0 +1,1 @@
+SELECT * FROM error_events ORDER BY last_seen DESC, kind, detail
