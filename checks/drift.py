@@ -1,8 +1,9 @@
-"""Has the distribution of features moved? Kolmogorov-Smirnov statistics, judged by their size."""
+"""Have the conditions of trade moved? Kolmogorov-Smirnov statistics against clean weeks. Pure."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Literal
 
 import numpy as np
@@ -14,75 +15,106 @@ Matrix = NDArray[np.float64]
 
 # A p-value only says that there is a difference, and with enough rows there always is one: on The
 # Complete Journey an uncorrected test on all rows raised an alarm in 44 of 44 weeks without any
-# event. So: few rows, a corrected p-value, and a difference that is large as well.
-SAMPLE_ROWS = 500  # two samples of one distribution then differ by 0.09 once in 20 times
+# event. So a feature has moved when the p-value survives the correction for many features, the
+# distance is large, and it is unusual among the distances of past weeks. See docs/gates.md.
 FALSE_DISCOVERY_RATE = 0.05  # share of false ones among the features called significant
-LEAST_DISTANCE = 0.15  # clean weeks differ by up to 0.05, and the sampling adds up to 0.10
-LEAST_ROWS = 20  # below, no difference short of a total one could be significant
+LEAST_DISTANCE = 0.25  # of two distribution functions, at most 1
+LEAST_Z = 4.0  # robust standard deviations above the distances of past weeks
+LEAST_SPREAD = 0.02  # of those distances: a few weeks may be alike by chance
+REFERENCE_WEEKS = 8  # the weeks before the one that is tested
+SEASON_WEEKS = (51, 52, 53)  # the same season a year ago, where there is one
+NULL_WEEKS = 52  # past weeks that say what is usual
+LEAST_NULL_WEEKS = 6  # with fewer nothing is unusual yet, and nothing has drifted
+RUNS, LEAST_RUNS = 3, 2  # it has drifted when it moved in two of the last three weeks
+LEAST_ROWS = 20  # stores; below, no difference short of a total one could be significant
 
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """One feature: `distance` is the largest gap between the two distribution functions, 0 to 1.
+    """One feature in the newest week that was tested.
 
-    `missing_reference` and `missing_current` are shares of rows without a finite value. They take
-    part in the test, so that a feature that goes missing has drifted.
+    `distance` is the largest gap between the distribution functions of this week and of the
+    reference, 0 to 1; `usual` the median of past weeks, `z` how many robust standard deviations the
+    distance lies above it. `moved` counts the weeks in which it moved among the last three tested.
+    `missing` is the share of this week's rows without a finite value: they take part in the test,
+    so that a feature that goes missing has moved.
     """
 
     feature: str
     distance: float
     p_value: float
+    usual: float
+    z: float
+    moved: int
     drifted: bool
-    missing_reference: float
-    missing_current: float
+    missing: float
 
 
-def feature_drift(
-    reference: pl.DataFrame,
-    current: pl.DataFrame,
+def weekly_drift(
+    rows: pl.DataFrame,
     features: Sequence[str],
     *,
+    until: date,
+    muted: Collection[date] = (),
     statistics: Statistics,
-    seed: int,
 ) -> list[FeatureDrift]:
-    """Tests each feature for a difference between two frames of numbers, one row per observation.
+    """Tests the week that ends at `until` against the weeks before it and the same season.
 
-    At most SAMPLE_ROWS rows of each frame are drawn, by `seed`; rows are taken for independent, so
-    pass one per series. Drifted is what is significant at FALSE_DISCOVERY_RATE over all features
-    (Benjamini and Hochberg) and moved by LEAST_DISTANCE or more. Raises ValueError for a frame
-    with fewer than LEAST_ROWS rows or without one of the features.
+    `rows` has `week` (its last day) and one row per store and week, which share no day with each
+    other. Weeks of `muted` (holidays) are neither tested nor a reference: if `until` is one of
+    them, or there are too few rows or weeks, nothing is tested and the answer is empty.
     """
-    if not features:
+    weeks = _by_week(rows.filter(~pl.col("week").is_in(list(muted))), features)
+    tested = [w for w in sorted(weeks, reverse=True) if w <= until][: NULL_WEEKS + RUNS]
+    if not features or until not in weeks:
         return []
-    rng = np.random.default_rng(seed)
-    before = _sample(reference, features, "reference", rng)
-    after = _sample(current, features, "current", rng)
-    missing = (~np.isfinite(before)).mean(axis=0), (~np.isfinite(after)).mean(axis=0)
-    before, after = _with_missing_lowest(before, after)
-    measure = _alibi if statistics == "alibi" else _scipy
-    distances, p_values = measure(before, after)
-    large = np.round(distances, 6) >= LEAST_DISTANCE
-    drifted = large & _discoveries(p_values, FALSE_DISCOVERY_RATE)
-    columns = (distances, p_values, drifted, *missing)
+    found = {w: f for w in tested if (f := _against_reference(weeks, w, statistics))}
+    runs = [w for w in found if w > until - timedelta(weeks=RUNS + 2)][:RUNS]
+    past = [found[w][0] for w in found if w <= until - timedelta(weeks=RUNS)]
+    if until not in found or len(past) < LEAST_NULL_WEEKS:
+        return []
+    null = np.array(past)
+    usual = np.median(null, axis=0)
+    spread = np.maximum(1.4826 * np.median(np.abs(null - usual), axis=0), LEAST_SPREAD)
+    moved = np.array([_moved(*found[w], usual, spread) for w in runs])
+    distances, p_values = found[until]
+    missing = (~np.isfinite(weeks[until])).mean(axis=0)
+    z = (distances - usual) / spread
+    counts = moved.sum(axis=0)
+    columns = (distances, p_values, usual, z, counts, counts >= LEAST_RUNS, missing)
     return [
-        FeatureDrift(name, float(d), float(p), bool(is_drifted), float(m), float(n))
-        for name, d, p, is_drifted, m, n in zip(features, *columns, strict=True)
+        FeatureDrift(f, float(d), float(p), float(u), float(s), int(n), bool(drifted), float(m))
+        for f, d, p, u, s, n, drifted, m in zip(features, *columns, strict=True)
     ]
 
 
-def _sample(
-    frame: pl.DataFrame, features: Sequence[str], window: str, rng: np.random.Generator
-) -> Matrix:
-    """At most SAMPLE_ROWS rows as (rows, features), NaN for null."""
-    if absent := [name for name in features if name not in frame.columns]:
-        raise ValueError(f"the {window} window has no column {', '.join(absent)} to test for drift")
-    if frame.height < LEAST_ROWS:
-        raise ValueError(
-            f"the {window} window has {frame.height} rows; testing for drift takes {LEAST_ROWS}"
-        )
-    values = frame.select(pl.col(features).cast(pl.Float64)).to_numpy()
-    chosen = rng.choice(len(values), size=min(SAMPLE_ROWS, len(values)), replace=False)
-    return np.asarray(values[np.sort(chosen)], dtype=np.float64)
+def _by_week(rows: pl.DataFrame, features: Sequence[str]) -> dict[date, Matrix]:
+    """(stores, features) of each week, NaN for null. Raises ValueError for an absent feature."""
+    if absent := [name for name in features if name not in rows.columns]:
+        raise ValueError(f"the rows have no column {', '.join(absent)} to test for drift")
+    return {
+        week: frame.select(pl.col(features).cast(pl.Float64)).to_numpy().astype(np.float64)
+        for (week,), frame in rows.sort("week").group_by("week", maintain_order=True)
+        if frame.height >= LEAST_ROWS
+    }
+
+
+def _against_reference(
+    weeks: dict[date, Matrix], week: date, statistics: Statistics
+) -> tuple[Matrix, Matrix] | None:
+    """Distances and p-values of a week's features; None without half of the reference."""
+    ago = [*range(1, REFERENCE_WEEKS + 1), *SEASON_WEEKS]
+    reference = [weeks[w] for k in ago if (w := week - timedelta(weeks=k)) in weeks]
+    if len(reference) < REFERENCE_WEEKS // 2:
+        return None
+    before, after = _with_missing_lowest(np.concatenate(reference), weeks[week])
+    return (_alibi if statistics == "alibi" else _scipy)(before, after)
+
+
+def _moved(distances: Matrix, p_values: Matrix, usual: Matrix, spread: Matrix) -> NDArray[np.bool_]:
+    large = np.round(distances, 6) >= LEAST_DISTANCE
+    unusual = (distances - usual) / spread >= LEAST_Z
+    return large & unusual & _discoveries(p_values, FALSE_DISCOVERY_RATE)
 
 
 def _with_missing_lowest(before: Matrix, after: Matrix) -> tuple[Matrix, Matrix]:

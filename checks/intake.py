@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+import polars as pl
+
 from checks import contracts
 from checks.contracts import ContractReport
+from checks.quality import HISTORY_DAYS, against_history
 from data import ingest, ledger, sources
 from data.ingest import Batch, Publication
 from data.settings import Settings
-from data.warehouse import Connection, plan_known_until
+from data.warehouse import Connection, as_utc, plan_known_until, query
+
+JUDGED_DAYS = 28  # a longer delivery is a history of its own: there is nothing to compare it with
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,18 @@ def take(
 ) -> Intake:
     """Takes what `source` holds of the days since..until, delivered at `as_of` (with a zone).
 
-    Rows that break a row rule go to quarantine. When the contract is broken as a whole the
-    delivery is refused: nothing of it is published, the results and the refusal are kept. Raises
-    SourceError and EmptyDelivery.
+    Rows that break a row rule go to quarantine. When the contract is broken as a whole, or new
+    days are nothing like the source's own history, the delivery is refused: nothing of it is
+    published, the results and the refusal are kept. Raises SourceError and EmptyDelivery.
     """
     rows = sources.read_sales(con, settings, source=source, path=path, since=since, until=until)
     batch = ingest.land(con, settings, rows, source=source, as_of=as_of)
     if ingest.is_published(con, batch.batch_id):
         return Intake(batch, None, None)
     variables = {"BATCH": batch.batch_id, "CLOSED": ",".join(settings.closed_days)}
-    report = contracts.verify("landing", con.cursor(), as_of=as_of, variables=variables)
+    contract = contracts.verify("landing", con.cursor(), as_of=as_of, variables=variables)
+    unusual = _against_history(con, settings, rows, batch)
+    report = ContractReport("landing", contract.results + unusual.results, contract.errors)
     results = contracts.rows(report, f"batch {batch.batch_id[:12]}", as_of)
     ledger.append(con, "contract_results", results)
     if not report.ok:
@@ -90,3 +97,16 @@ def take(
         plan = sources.read_plan(con, settings, source=source, known_after=after, known_until=as_of)
     publication = ingest.publish(con, batch, contracts.row_rules(as_of=as_of), plan)
     return Intake(batch, report, publication)
+
+
+def _against_history(
+    con: Connection, settings: Settings, rows: pl.DataFrame, batch: Batch
+) -> ContractReport:
+    """The batch's days that are not in sales yet, against the weeks before them."""
+    since = batch.since - timedelta(days=HISTORY_DAYS)
+    sales = query(con, "recent_sales", since=since, as_of=as_utc(batch.as_of))
+    fresh = rows.filter(pl.col("exclusion").is_null() & pl.col("ds").is_not_null())
+    fresh = fresh.join(sales.select("ds").unique(), on="ds", how="anti")
+    if fresh["ds"].n_unique() > JUDGED_DAYS:
+        return ContractReport("history", ())
+    return against_history(fresh, sales, closed_days=settings.closed_days)

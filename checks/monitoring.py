@@ -1,17 +1,16 @@
 """What monitoring measures on a day, and what the retrain gate makes of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from checks.drift import FeatureDrift, feature_drift
-from checks.gates import GateDecision, decide_retrain
+from checks.evidence import Evidence, evidence
+from checks.gates import TRAININGS_DAYS, GateDecision, decide_retrain
 from data.settings import Settings
-from feature_repo import store
-from feature_repo.transforms import SCALE_FREE, drift_samples
-from models.assembly import features_as_known, read_snapshot
+from models.assembly import read_snapshot
 from models.forecaster import Forecaster
 from models.performance import Performance, score
 
@@ -20,15 +19,13 @@ SCORED_DAYS = 84  # cutoffs of the last twelve weeks are scored
 
 @dataclass(frozen=True)
 class Monitoring:
-    """What the retrain gate is told."""
+    """What the retrain gate is told; trainings are counted within TRAININGS_DAYS."""
 
-    cutoff: date
-    version: str
+    evidence: Evidence
     failed_checks: list[str]
-    drift: list[FeatureDrift]
-    performance: Performance
-    backtest_ratio: float
     model_age_days: int
+    days_since_training: int | None
+    recent_trainings: int
 
 
 def scored_since(cutoff: date) -> date:
@@ -51,49 +48,58 @@ def score_issued(
     )
 
 
-def measure_drift(settings: Settings, snapshot: Path, trained: date) -> list[FeatureDrift]:
-    """Compares the newest features with those of the eight weeks before the training."""
-    _, cutoff, _, series = read_snapshot(snapshot)
-    known = store.offline_cutoffs(settings)
-    window = [c for c in known if trained - timedelta(days=56) < c <= trained]
-    features = features_as_known(settings, series, sorted({*window, cutoff}))
-    reference, current = drift_samples(features, window, cutoff, seed=settings.seed)
-    return feature_drift(
-        reference, current, SCALE_FREE, statistics=settings.drift_statistics, seed=settings.seed
+def measure(
+    settings: Settings,
+    snapshot: Path,
+    champion: Forecaster,
+    *,
+    issued: pl.DataFrame,
+    plan: pl.DataFrame,
+) -> Evidence:
+    """Quality, drift and performance of the snapshot's day.
+
+    `issued` are forecasts of the champion and of seasonal naive, those issued since `scored_since`;
+    `plan` (schema PLAN) is that of the snapshot's past days as it was known.
+    """
+    _, cutoff, sales, series = read_snapshot(snapshot)
+    return evidence(
+        settings,
+        issued=issued,
+        sales=sales,
+        plan=plan,
+        series=series,
+        version=champion.version,
+        backtest_ratio=champion.manifest.backtest["naive ratio"],
+        until=cutoff,
     )
 
 
 def monitoring(
     champion: Forecaster,
-    cutoff: date,
+    seen: Evidence,
     *,
-    failed_checks: list[str],
-    drift: list[FeatureDrift],
-    performance: Performance,
+    failed_checks: Sequence[str],
+    trainings: Sequence[datetime],
+    now: datetime,
 ) -> Monitoring:
-    """The measurements of a day's cutoff beside what is known of the champion."""
+    """The measurements of a day beside failed contracts, the model's age and past trainings."""
+    unusual = [f"{seen.quality.contract}: {r.check}" for r in seen.quality.failures]
+    days = [(now - t).days for t in trainings if t <= now]
     return Monitoring(
-        cutoff=cutoff,
-        version=champion.version,
-        failed_checks=failed_checks,
-        drift=drift,
-        performance=performance,
-        backtest_ratio=champion.manifest.backtest["naive ratio"],
-        model_age_days=(cutoff - champion.trained_cutoff).days,
+        evidence=seen,
+        failed_checks=sorted({*failed_checks, *unusual}),
+        model_age_days=(seen.until - champion.trained_cutoff).days,
+        days_since_training=min(days, default=None),
+        recent_trainings=sum(d < TRAININGS_DAYS for d in days),
     )
 
 
 def decide(seen: Monitoring) -> GateDecision:
     """Hands the measurements to the retrain gate."""
-    performance = seen.performance
-    naive = performance.naive_ratio
     return decide_retrain(
         failed_checks=seen.failed_checks,
-        drifted=[d.feature for d in seen.drift if d.drifted],
-        n_features=len(seen.drift),
-        matured_days=performance.matured_days,
-        loss_ratio=None if naive is None else naive / seen.backtest_ratio,
-        naive_ratio=naive,
-        coverage_80=performance.coverage_80,
         model_age_days=seen.model_age_days,
+        days_since_training=seen.days_since_training,
+        recent_trainings=seen.recent_trainings,
+        **seen.evidence.measured(),
     )

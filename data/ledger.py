@@ -78,6 +78,11 @@ def is_issued(con: Connection, cutoff: date, model: str) -> bool:
     return bool(query(con, "is_issued", cutoff=cutoff, model=model)["issued"][0])
 
 
+def trainings(con: Connection, since: datetime) -> list[datetime]:
+    """When models were trained since an instant, newest first."""
+    return query(con, "trainings", since=as_utc(since))["decided_at"].to_list()
+
+
 def failed_checks(con: Connection, since: datetime) -> list[str]:
     """Checks that failed in the newest verification of their contract, if it was after `since`."""
     return query(con, "failed_checks", since=as_utc(since))["check_name"].to_list()

@@ -135,39 +135,3 @@ def store_features(
         .select("store_id", pl.col(STORE_FEATURES).cast(pl.Float64))
         .sort("store_id")
     )
-
-
-# Ratios, so that a big and a small series can be pooled in one sample.
-SCALE_FREE = ["level_week", "level_month", "variation", "zero_share_28", "weekend", "price_ratio"]
-
-
-def scale_free(features: pl.DataFrame) -> pl.DataFrame:
-    """SCALE_FREE of feature rows, NaN where a series sold nothing: keys, cutoff and the ratios."""
-    weekend = pl.mean_horizontal("dow_mean_6", "dow_mean_7")
-    return features.select(
-        *KEYS,
-        "cutoff",
-        level_week=pl.col("mean_7") / pl.col("mean_56"),
-        level_month=pl.col("mean_28") / pl.col("mean_84"),
-        variation=pl.col("std_28") / pl.col("mean_28"),
-        zero_share_28="zero_share_28",
-        weekend=weekend / pl.col("mean_56"),
-        price_ratio="price_ratio",
-    )
-
-
-def drift_samples(
-    features: pl.DataFrame, window: Sequence[date], cutoff: date, *, seed: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reference and current samples for drift tests: SCALE_FREE, one row per series each.
-
-    Rows of one series at several cutoffs overlap, so a test that takes them for independent raises
-    false alarms: the reference takes each series at one cutoff of `window`, drawn by `seed`.
-    """
-    ratios = scale_free(features).sort(*KEYS, "cutoff")
-    reference = (
-        ratios.filter(pl.col("cutoff").is_in(list(window)))
-        .sample(fraction=1.0, shuffle=True, seed=seed)
-        .unique(KEYS, keep="first", maintain_order=True)
-    )
-    return reference, ratios.filter(pl.col("cutoff") == cutoff)

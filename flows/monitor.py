@@ -1,4 +1,4 @@
-"""Scores forecasts whose days are over and tests the features for drift."""
+"""Scores forecasts whose days are over and tests quality, drift and performance."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -6,18 +6,23 @@ from pathlib import Path
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
+from prefect.events import emit_event
 
-from checks import monitoring
-from checks.drift import FeatureDrift
+from checks import contracts, monitoring
+from checks.evidence import Evidence
+from checks.gates import TRAININGS_DAYS
 from checks.monitoring import Monitoring
 from data import ledger
 from data.settings import Settings
-from data.warehouse import connect
+from data.warehouse import connect, plan_as_of
 from flows.materialize import take_snapshot
 from flows.slots import clock, done, writing
 from models import registry
 from models.assembly import read_snapshot
+from models.forecaster import Forecaster
 from models.performance import Performance
+
+DRIFT_EVENT = "shelfcast.drift.detected"
 
 
 @task
@@ -33,42 +38,74 @@ def score_matured(settings: Settings, snapshot: Path, version: str) -> Performan
 
 
 @task
-def measure_drift(settings: Settings, snapshot: Path, trained: date) -> list[FeatureDrift]:
-    """Compares the newest features with those of the eight weeks before the training."""
-    return monitoring.measure_drift(settings, snapshot, trained)
-
-
-@task
-def failures(settings: Settings) -> list[str]:
-    """Contract checks that failed in their newest verification."""
+def measure(settings: Settings, snapshot: Path, champion: Forecaster) -> Monitoring:
+    """Measures quality, drift and performance of the newest day; keeps the checks of quality."""
+    _, cutoff, sales, _ = read_snapshot(snapshot)
+    first_day: date = sales["ds"].min()  # type: ignore[assignment]
     with connect(settings) as con:
-        return ledger.failed_checks(con, clock(settings, con)[1] - timedelta(days=1))
+        now = clock(settings, con)[1]
+        issued = ledger.issued_forecasts(con, monitoring.scored_since(cutoff))
+        plan = plan_as_of(con, now, first_day, cutoff)
+        seen = monitoring.measure(settings, snapshot, champion, issued=issued, plan=plan)
+        kept = contracts.rows(seen.quality, f"The week to {cutoff}", now)
+        ledger.append(con, "contract_results", kept)
+        failed = ledger.failed_checks(con, now - timedelta(days=1))
+        trainings = ledger.trainings(con, now - timedelta(days=TRAININGS_DAYS))
+    return monitoring.monitoring(champion, seen, failed_checks=failed, trainings=trainings, now=now)
 
 
-@flow(flow_run_name="monitor")
-def monitor() -> Monitoring:
-    """Scores matured forecasts by lead time and tests for drift against the training window."""
-    settings = Settings()
-    champion = registry.load(settings)
-    with writing():
-        snapshot = take_snapshot(settings)
-        failed = failures(settings)
-        performance = score_matured(settings, snapshot, champion.version)
-    _, cutoff, _, _ = read_snapshot(snapshot)
-    drift = measure_drift(settings, snapshot, champion.trained_cutoff)
+def announce(seen: Evidence) -> None:
+    """Publishes an event when a feature has drifted; the deployment `retrain` runs on it."""
+    if drifted := [d.feature for d in seen.drift if d.drifted]:
+        emit_event(
+            DRIFT_EVENT,
+            resource={
+                "prefect.resource.id": f"shelfcast.model.{seen.version}",
+                "prefect.resource.name": f"Forecast model, version {seen.version}",
+            },
+            payload={"features": ", ".join(drifted), "until": str(seen.until)},
+        )
+
+
+def show(seen: Evidence, performance: Performance) -> None:
+    """Puts the measurements into the Prefect UI."""
     table = performance.table.pivot(on="model", index="metric", values="value")
     create_table_artifact(
         key="matured-forecasts",
         table=table.to_dicts(),
         description=f"{performance.cutoff}, 28 days",
     )
-    create_table_artifact(key="drift", table=[vars(d) for d in drift])
-    seen = monitoring.monitoring(
-        champion, cutoff, failed_checks=failed, drift=drift, performance=performance
+    weeks = seen.decay.weeks.with_columns(pl.col("week").cast(pl.String))
+    create_table_artifact(
+        key="decay", table=weeks.to_dicts(), description="Loss of matured forecasts, by week"
     )
-    drifted = [d.feature for d in drift if d.drifted]
+    muted = f"not judged: {seen.muted} is a holiday" if seen.muted else f"The week to {seen.until}"
+    create_table_artifact(key="drift", table=[vars(d) for d in seen.drift], description=muted)
+    create_table_artifact(
+        key="quality", table=[vars(r) for r in seen.quality.results], description="The last week"
+    )
+
+
+@flow(flow_run_name="monitor")
+def monitor(publish: bool = True) -> Monitoring:
+    """Scores matured forecasts, tests the last week's quality and drift, and says if it drifted.
+
+    Args:
+        publish: off publishes no event of drift, so that nothing starts by it.
+    """
+    settings = Settings()
+    champion = registry.load(settings)
+    with writing():
+        snapshot = take_snapshot(settings)
+        performance = score_matured(settings, snapshot, champion.version)
+        state = measure(settings, snapshot, champion)
+    seen = state.evidence
+    show(seen, performance)
+    if publish:
+        announce(seen)
+    drifted = [d.feature for d in seen.drift if d.drifted]
     return done(
-        message=f"{performance.matured_days} matured days, drift in {len(drifted)} of {len(drift)} "
-        f"features{': ' + ', '.join(drifted) if drifted else ''}",
-        data=seen,
+        message=f"{seen.decay.matured_days} matured days, drift in {len(drifted)} of "
+        f"{len(seen.drift)} features{': ' + ', '.join(drifted) if drifted else ''}",
+        data=state,
     )

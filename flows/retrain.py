@@ -20,16 +20,18 @@ def decide(seen: Monitoring) -> GateDecision:
 
 
 @flow(flow_run_name="retrain")
-def retrain() -> GateDecision:
+def retrain(reason: str = "scheduled retraining") -> GateDecision:
     """Runs the gate: trains only if it says so, and serves the new model only if it is better.
 
     An alert trains a challenger in shadow. What the gate decided is kept with its reasons.
+
+    Args:
+        reason: why the gate is asked now; kept with the decision.
     """
     settings = Settings()
-    decision = decide(monitor())
-    keep(settings, decision, "scheduled retraining")
-    if decision.outcome == "alert":
-        train(promote=False)
-    elif decision.outcome in ("retrain", "fall_back") and train():
+    # Without an event: one of its own would start this flow again.
+    decision = decide(monitor(publish=False))
+    keep(settings, decision, reason)
+    if decision.train and train(promote=decision.outcome != "alert"):
         deploy()
     return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)

@@ -1,5 +1,7 @@
 """Drift: both libraries agree, planted shifts are found, noise isn't, nothing goes unseen."""
 
+from collections.abc import Sequence
+from datetime import date, timedelta
 from math import inf, nan
 
 import numpy as np
@@ -8,115 +10,120 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.drift import LEAST_DISTANCE, FeatureDrift, Statistics, _discoveries, feature_drift
+from checks.drift import (
+    LEAST_NULL_WEEKS,
+    FeatureDrift,
+    _alibi,
+    _discoveries,
+    _scipy,
+    _with_missing_lowest,
+    weekly_drift,
+)
 
-ROWS = 700
+UNTIL = date(2017, 10, 8)
+STORES = 100
+FEATURES = ["price", "mailer", "constant"]
 
 
-def window(seed: int, rows: int = ROWS) -> pl.DataFrame:
-    """Independent features as a chain has them: skewed, counted, with ties, constant."""
+def weeks(seed: int, n: int = 30, stores: int = STORES) -> pl.DataFrame:
+    """Store-weeks of a chain in which nothing happens."""
     rng = np.random.default_rng(seed)
+    size = n * stores
+    ends = [UNTIL - timedelta(weeks=k) for k in range(n)]
     return pl.DataFrame(
         {
-            "mean": rng.gamma(2, 3, rows),
-            "share": rng.beta(2, 5, rows),
-            "count": rng.poisson(0.7, rows).astype(float),
-            "constant": np.ones(rows),
+            "store_id": [f"s{s}" for s in range(stores)] * n,
+            "week": [w for w in ends for _ in range(stores)],
+            "price": rng.normal(0, 0.05, size),
+            "mailer": rng.gamma(2, 1, size),
+            "constant": np.ones(size),
         }
     )
 
 
-def drift(
-    reference: pl.DataFrame, current: pl.DataFrame, statistics: Statistics = "scipy", seed: int = 7
-) -> dict[str, FeatureDrift]:
-    found = feature_drift(reference, current, reference.columns, statistics=statistics, seed=seed)
-    assert [f.feature for f in found] == reference.columns
-    return {f.feature: f for f in found}
+def shifted(rows: pl.DataFrame, ago: Sequence[int], value: pl.Expr) -> pl.DataFrame:
+    """Rows with `value` in some weeks, counted back from the newest."""
+    hit = pl.col("week").is_in([UNTIL - timedelta(weeks=k) for k in ago])
+    name = value.meta.output_name()
+    return rows.with_columns(pl.when(hit).then(value).otherwise(pl.col(name)).alias(name))
+
+
+def drift(rows: pl.DataFrame, **options: object) -> dict[str, FeatureDrift]:
+    given_ = {"until": UNTIL, "statistics": "scipy", **options}
+    return {f.feature: f for f in weekly_drift(rows, FEATURES, **given_)}  # type: ignore[arg-type]
 
 
 def drifted(found: dict[str, FeatureDrift]) -> set[str]:
     return {name for name, f in found.items() if f.drifted}
 
 
-@pytest.mark.parametrize("rows", [40, 500, 700])
-def test_alibi_detect_and_scipy_agree(rows: int) -> None:
-    current = window(2, rows).with_columns(
-        pl.col("mean") * 1.5,
-        share=pl.when(pl.int_range(pl.len()) % 7 == 0).then(nan).otherwise("share"),
-    )
-    ours, theirs = drift(window(1), current, "scipy"), drift(window(1), current, "alibi")
+@pytest.mark.parametrize("stores", [20, 100])
+def test_alibi_detect_and_scipy_agree(stores: int) -> None:
+    rows = shifted(weeks(1, stores=stores), [0, 1], pl.col("price") + 0.1)
+    ours, theirs = drift(rows), drift(rows, statistics="alibi")
+    assert drifted(ours) == drifted(theirs) == {"price"}
     for name in ours:
         assert theirs[name].p_value == pytest.approx(ours[name].p_value, abs=1e-6)
         assert theirs[name].distance == pytest.approx(ours[name].distance, abs=1e-6)
-        assert theirs[name].drifted == ours[name].drifted
+        assert theirs[name].z == pytest.approx(ours[name].z, abs=1e-4)
 
 
 def test_distance_is_the_largest_gap_between_distribution_functions() -> None:
-    reference, current = window(1, 60), window(2, 80)
-    found = drift(reference, current)
-    for name in reference.columns:
-        a, b = reference[name].to_numpy(), current[name].to_numpy()
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0, 1, (60, 1)), rng.poisson(1, (80, 1)).astype(float)
+    for measure in (_scipy, _alibi):
+        (distance,), _ = measure(a, b)
         gaps = [abs((a <= x).mean() - (b <= x).mean()) for x in [*a, *b]]
-        assert found[name].distance == pytest.approx(max(gaps))
+        assert distance == pytest.approx(max(gaps))
 
 
-def test_a_planted_shift_is_found_where_it_was_planted() -> None:
-    current = window(2).with_columns(pl.col("mean") * 1.5)
-    found = drift(window(1), current)
-    assert drifted(found) == {"mean"}
-    assert found["mean"].distance > LEAST_DISTANCE
-    assert found["constant"].p_value == 1
+def test_it_takes_two_of_three_weeks() -> None:
+    higher = pl.col("price") + 0.1
+    assert drifted(drift(shifted(weeks(1), [0], higher))) == set()
+    assert drift(shifted(weeks(1), [0], higher))["price"].moved == 1
+    assert drifted(drift(shifted(weeks(1), [0, 1], higher))) == {"price"}
+    assert drifted(drift(shifted(weeks(1), [0, 2], higher))) == {"price"}
+    assert drifted(drift(shifted(weeks(1), [20, 21], higher))) == set()
 
 
-def test_one_distribution_raises_few_alarms() -> None:
-    alarms = [drifted(drift(window(2 * s), window(2 * s + 1), seed=s)) for s in range(50)]
+def test_nothing_happens_in_most_clean_weeks() -> None:
+    alarms = [drifted(drift(weeks(s))) for s in range(40)]
     assert sum(map(bool, alarms)) <= 1
 
 
-def test_a_significant_but_small_shift_is_not_drift() -> None:
-    rng = np.random.default_rng(3)
-    reference = pl.DataFrame({"x": rng.normal(0, 1, ROWS)})
-    found = drift(reference, reference.with_columns(pl.col("x") + 0.32))["x"]
-    assert found.p_value < 0.05
-    assert 0.05 < found.distance < LEAST_DISTANCE
-    assert not found.drifted
+def test_what_moves_that_far_every_few_weeks_is_not_drift() -> None:
+    restless = shifted(weeks(1), range(3, 30, 2), pl.col("price") + 0.1)
+    assert drifted(drift(shifted(restless, [0, 1], pl.col("price") + 0.1))) == set()
 
 
-@pytest.mark.parametrize("statistics", ["scipy", "alibi"])
 @pytest.mark.parametrize("gap", [None, nan, inf, -inf])
-def test_values_that_go_missing_are_drift_and_counted(
-    statistics: Statistics, gap: float | None
-) -> None:
-    holes = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit(gap)).otherwise("share")
-    found = drift(window(1), window(2).with_columns(share=holes), statistics)
-    assert drifted(found) == {"share"}
-    assert found["share"].missing_reference == 0
-    assert found["share"].missing_current == pytest.approx(1 / 3, abs=0.06)
+def test_values_that_go_missing_are_drift_and_counted(gap: float | None) -> None:
+    rows = shifted(weeks(1), [0, 1], pl.lit(gap, pl.Float64).alias("price"))
+    found = drift(rows)
+    assert drifted(found) == {"price"}
+    assert (found["price"].distance, found["price"].missing) == (7 / 8, 1)  # of 8 weeks one too
+    assert found["mailer"].missing == 0
 
 
-def test_a_feature_that_vanishes_has_drifted_and_one_that_never_was_has_not() -> None:
-    none = pl.lit(None, pl.Float64)
-    reference = window(1).with_columns(count=none)
-    found = drift(reference, window(2).with_columns(mean=none, count=none))
-    assert drifted(found) == {"mean"}
-    assert (found["mean"].distance, found["mean"].missing_current) == (1, 1)
-    assert (found["count"].distance, found["count"].p_value) == (0, 1)
+def test_a_muted_week_is_neither_tested_nor_compared_with() -> None:
+    rows = shifted(weeks(1), [0, 1], pl.col("price") + 0.1)
+    assert drift(rows, muted={UNTIL}) == {}
+    assert drift(rows, muted={UNTIL - timedelta(weeks=1)})["price"].moved == 1
 
 
-def test_the_same_seed_draws_the_same_rows() -> None:
-    reference, current = window(1, 2000), window(2, 2000)
-    assert drift(reference, current, seed=1) == drift(reference, current, seed=1)
-    assert drift(reference, current, seed=1) != drift(reference, current, seed=2)
+def test_without_a_past_nothing_is_unusual() -> None:
+    assert drift(weeks(1, n=LEAST_NULL_WEEKS)) == {}
+    assert drift(weeks(1, stores=19)) == {}
+    assert drift(weeks(1), until=UNTIL + timedelta(days=1)) == {}
+    assert weekly_drift(weeks(1), [], until=UNTIL, statistics="scipy") == []
+    with pytest.raises(ValueError, match="no column display to test for drift"):
+        weekly_drift(weeks(1), ["display"], until=UNTIL, statistics="scipy")
 
 
-def test_windows_that_cannot_be_tested_are_refused() -> None:
-    with pytest.raises(ValueError, match="current window has 19 rows; testing for drift takes 20"):
-        drift(window(1), window(2, 19))
-    with pytest.raises(ValueError, match="reference window has 0 rows"):
-        drift(window(1, 0), window(2))
-    with pytest.raises(ValueError, match="current window has no column share, count"):
-        drift(window(1), window(2).drop("share", "count"))
-    assert feature_drift(window(1), window(2), [], statistics="scipy", seed=1) == []
+def test_a_missing_value_ranks_lowest_in_both_samples() -> None:
+    before, after = _with_missing_lowest(np.array([[3.0], [nan]]), np.array([[inf], [1.0]]))
+    assert before.tolist() == [[2], [0]]
+    assert after.tolist() == [[0], [1]]
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,6 +1,7 @@
 """The gates decide by the table, say why with numbers, and never promote on missing evidence."""
 
 import json
+from itertools import pairwise
 from math import inf, nan
 from typing import Any, get_args
 
@@ -8,17 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks import gates
 from checks.gates import Outcome, decide_promotion, decide_retrain
 
 HEALTHY: dict[str, Any] = {
     "failed_checks": [],
     "drifted": [],
-    "n_features": 6,
+    "n_features": 4,
+    "muted": "",
     "matured_days": 28,
+    "loss_cusum": 0.1,
+    "bias_cusum": -0.05,
     "loss_ratio": 1.0,
     "naive_ratio": 0.7,
+    "naive_weeks": 0,
     "coverage_80": 0.8,
+    "coverage_low": 0.78,
+    "coverage_high": 0.82,
     "model_age_days": 28,
+    "days_since_training": 28,
+    "recent_trainings": 1,
 }
 BETTER: dict[str, Any] = {
     "ratio": 0.97,
@@ -30,61 +40,130 @@ BETTER: dict[str, Any] = {
 }
 
 
+BAD_DATA = {"failed_checks": ["store is missing", "rows"]}
+DRIFT = {"drifted": ["price"]}
+DECAY = {"loss_cusum": gates.LOSS_CUSUM + 0.01}
+WORSE_THAN_NAIVE = {"naive_weeks": 2, "naive_ratio": 1.2, **DECAY}
+FEW = {"matured_days": 27}
+COOLDOWN = {"days_since_training": 6}
+
+
+def expected_outcome(has: set[str]) -> str:
+    """The decision table, in the order in which its rows apply."""
+    if "bad" in has:
+        return "hold"
+    if "few" in has:
+        return "insufficient"
+    if "naive" in has:
+        return "fall_back"
+    if "decay" in has:
+        return "alert" if "cooldown" in has else "retrain"
+    return "alert" if "drift" in has and "muted" not in has else "pass"
+
+
+CASES = {
+    "bad": BAD_DATA,
+    "few": FEW,
+    "naive": WORSE_THAN_NAIVE,
+    "decay": DECAY,
+    "drift": DRIFT,
+    "muted": {"muted": "2017-11-23", "drifted": [], "n_features": 0},
+    "cooldown": COOLDOWN,
+}
+
+
+@pytest.mark.parametrize("mask", range(2 ** len(CASES)))
+def test_every_row_of_the_decision_table(mask: int) -> None:
+    has = {name for bit, name in enumerate(CASES) if mask >> bit & 1}
+    decision = decide_retrain(**HEALTHY | {k: v for n in has for k, v in CASES[n].items()})
+    if "muted" in has and "drift" in has:  # what is muted isn't tested
+        decision = decide_retrain(
+            **HEALTHY | {k: v for n in has - {"drift"} for k, v in CASES[n].items()}
+        )
+    assert decision.outcome == expected_outcome(has)
+    wants = decision.outcome in ("alert", "retrain", "fall_back")
+    assert decision.train == (wants and "cooldown" not in has)
+    if wants and "cooldown" in has:
+        assert "no training now: the last training was 6 days ago" in decision.reasons[-1]
+
+
 @pytest.mark.parametrize(
     ("changes", "outcome", "reason"),
     [
-        ({}, "pass", "none of 6 features drifted; loss is 1.00 times the backtest's, limit 1.10"),
+        ({}, "pass", "none of 4 features drifted; loss is 1.00 times the backtest's"),
+        (DRIFT, "alert", "1 of 4 features drifted: price; forecasts haven't decayed: loss is 1.00"),
+        ({"loss_cusum": gates.LOSS_CUSUM}, "pass", "none"),
+        (DECAY, "retrain", "loss is 1.00 times the backtest's; cumulative sum"),
+        ({"bias_cusum": -gates.BIAS_CUSUM - 0.01}, "retrain", "too little was forecast"),
+        ({"bias_cusum": gates.BIAS_CUSUM + 0.01}, "retrain", "too much was forecast"),
+        ({"coverage_80": 0.69, "coverage_low": 0.68, "coverage_high": 0.71}, "pass", "none"),
         (
-            {"drifted": ["level_week"]},
-            "alert",
-            "1 of 6 features drifted: level_week; forecasts haven't decayed: "
-            "loss is 1.00 times the backtest's, limit 1.10",
-        ),
-        ({"loss_ratio": 1.1}, "pass", "none"),
-        ({"loss_ratio": 1.11}, "retrain", "loss is 1.11 times the backtest's, above 1.10"),
-        (
-            {"loss_ratio": 1.5, "drifted": ["a", "b"]},
+            {"coverage_80": 0.6, "coverage_low": 0.58, "coverage_high": 0.62},
             "retrain",
-            "loss is 1.50 times the backtest's, above 1.10; 2 of 6 features drifted: a, b",
+            "the 80 % interval holds 60% of the sales, outside 70% to 90%; 58.0% to 62.0%",
         ),
         (
-            {"coverage_80": 0.69},
+            {"coverage_80": 0.95, "coverage_low": 0.93, "coverage_high": 0.97},
             "retrain",
-            "the 80 % interval holds 69% of the sales, outside 70% to 90%",
+            "the 80 % interval holds 95%",
         ),
-        ({"coverage_80": 0.91}, "retrain", "the 80 % interval holds 91%"),
-        ({"coverage_80": 0.7}, "pass", "none"),
         ({"model_age_days": 29}, "retrain", "the model is 29 days old, more than 28"),
-        ({"naive_ratio": 1.0}, "fall_back", "loss is 1.00 times that of seasonal naive, no better"),
-        ({"naive_ratio": 1.2, "loss_ratio": 3.0, "drifted": ["a"]}, "fall_back", "loss is 1.20"),
+        ({**DECAY, **DRIFT}, "retrain", "loss is"),
+        ({"naive_weeks": 1}, "pass", "none"),
         (
-            {"matured_days": 27, "naive_ratio": 2.0},
-            "insufficient",
-            "forecasts for 27 days have met their sales; a decision takes 28 days",
+            WORSE_THAN_NAIVE | DRIFT,
+            "fall_back",
+            "2 weeks in a row no better than seasonal naive; 1 of 4 features drifted: price",
         ),
-        ({"matured_days": 0, "loss_ratio": None}, "insufficient", "forecasts for 0 days"),
         (
-            {"loss_ratio": None, "coverage_80": nan},
-            "insufficient",
-            "not measured: loss_ratio, coverage_80",
+            {"muted": "2017-11-23", "n_features": 0},
+            "pass",
+            "drift isn't judged in the week of the holiday 2017-11-23; loss is 1.00",
         ),
-        ({"naive_ratio": inf, "loss_ratio": 9.0}, "insufficient", "not measured: naive_ratio"),
-        ({"naive_ratio": -0.5}, "insufficient", "not measured: naive_ratio"),
+        (FEW, "insufficient", "forecasts for 27 days have met their sales; a decision takes 28"),
+        (
+            {"loss_cusum": None, "coverage_low": nan},
+            "insufficient",
+            "not measured: loss_cusum, coverage_low",
+        ),
+        ({"naive_ratio": inf}, "insufficient", "not measured: naive_ratio"),
+        ({"loss_ratio": -0.5}, "insufficient", "not measured: loss_ratio"),
+        ({"bias_cusum": None}, "insufficient", "not measured: bias_cusum"),
         ({"model_age_days": None}, "insufficient", "not measured: model_age_days"),
         ({"n_features": 0}, "insufficient", "no feature was tested for drift"),
-        (
-            {"failed_checks": ["store is missing", "rows"], "matured_days": 0, "naive_ratio": 2.0},
-            "hold",
-            "the data failed store is missing, rows",
-        ),
+        (BAD_DATA | FEW, "hold", "the data failed store is missing, rows"),
     ],
 )
-def test_retrain_gate_decides_by_the_table(
-    changes: dict[str, Any], outcome: str, reason: str
-) -> None:
+def test_retrain_gate_says_why(changes: dict[str, Any], outcome: str, reason: str) -> None:
     decision = decide_retrain(**HEALTHY | changes)
     assert (decision.gate, decision.outcome) == ("retrain", outcome)
     assert "; ".join(decision.reasons).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("days", "recent", "trains"),
+    [(None, 0, True), (7, 1, True), (6, 1, False), (0, 1, False), (7, 3, True), (7, 4, False)],
+)
+def test_cooldown_and_cap_keep_trainings_apart(days: int | None, recent: int, trains: bool) -> None:
+    history = {"days_since_training": days, "recent_trainings": recent}
+    decided = decide_retrain(**HEALTHY | DECAY | history)
+    assert decided.train == trains
+    assert decided.outcome == ("retrain" if trains else "alert")
+    assert decide_retrain(**HEALTHY | WORSE_THAN_NAIVE | history).outcome == "fall_back"
+
+
+def test_trainings_triggered_every_day_by_lasting_drift_do_not_loop() -> None:
+    trained: list[int] = []
+    for day in range(100):
+        recent = [d for d in trained if d > day - gates.TRAININGS_DAYS]
+        since = day - trained[-1] if trained else None
+        history = {"days_since_training": since, "recent_trainings": len(recent)}
+        if decide_retrain(**HEALTHY | DRIFT | history).train:
+            trained.append(day)
+    assert all(b - a >= gates.COOLDOWN_DAYS for a, b in pairwise(trained))
+    for day in range(100):
+        assert sum(day - gates.TRAININGS_DAYS < d <= day for d in trained) <= gates.TRAININGS
+    assert len(trained) >= 12
 
 
 @pytest.mark.parametrize(
@@ -143,11 +222,13 @@ unmeasured = st.sampled_from([None, nan, inf, -inf])
             "failed_checks": st.lists(st.text(max_size=5), max_size=2),
             "drifted": st.lists(st.text(max_size=5), max_size=2),
             "n_features": st.integers(0, 40),
+            "muted": st.sampled_from(["", "2017-11-23"]),
             "matured_days": st.integers(-5, 90),
-            "loss_ratio": numbers,
-            "naive_ratio": numbers,
-            "coverage_80": numbers,
+            "naive_weeks": st.integers(0, 8),
             "model_age_days": st.one_of(st.none(), st.integers(-5, 100)),
+            "days_since_training": st.one_of(st.none(), st.integers(0, 60)),
+            "recent_trainings": st.integers(0, 6),
+            **{name: numbers for name in (*gates.POSITIVE, "bias_cusum")},
         }
     )
 )
@@ -163,6 +244,9 @@ def test_retrain_gate_always_decides_with_reasons_and_storable_numbers(
     if decision.outcome == "pass":
         assert measured["matured_days"] >= 28
         assert not measured["drifted"]
+    if decision.train:
+        assert measured["days_since_training"] is None or measured["days_since_training"] >= 7
+        assert measured["recent_trainings"] < 4
 
 
 @given(
@@ -199,6 +283,6 @@ def test_one_missing_measurement_never_promotes_a_first_model(
     assert decide_promotion(**first).outcome == "insufficient"
 
 
-@given(st.sampled_from(["loss_ratio", "naive_ratio", "coverage_80"]), unmeasured)
+@given(st.sampled_from([*gates.POSITIVE, "bias_cusum"]), unmeasured)
 def test_one_missing_measurement_is_never_a_pass(name: str, value: float | None) -> None:
     assert decide_retrain(**HEALTHY | {name: value}).outcome == "insufficient"

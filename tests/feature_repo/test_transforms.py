@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from data.schema import DEMAND_FEATURES, KEYS, SALES, STORE_FEATURES, WINDOWS
 from data.warehouse import known_at_morning
 from feature_repo.build import feature_rows, feature_rows_as_known
-from feature_repo.transforms import SCALE_FREE, demand_features, drift_samples, store_features
+from feature_repo.transforms import demand_features, store_features
 
 CUTOFF = date(2017, 9, 10)
 CLOSED = ("12-25",)
@@ -141,21 +141,6 @@ def test_promotions_of_the_past_month_are_a_mean_a_day(
 ) -> None:
     got = one_row(demand_features(sales, plan, series, CUTOFF, CLOSED), "s0", "i0")
     assert got["display_28"] == pytest.approx(7 * 2 / 28)
-
-
-def test_drift_samples_hold_each_series_once(
-    sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
-) -> None:
-    window = [CUTOFF - timedelta(days=7 * k) for k in range(1, 4)]
-    rows = pl.concat(
-        demand_features(sales, plan, series, c, CLOSED).with_columns(cutoff=pl.lit(c))
-        for c in [*window, CUTOFF]
-    )
-    reference, current = drift_samples(rows, window, CUTOFF, seed=3)
-    assert reference.height == current.height == series.height
-    assert not reference.select(KEYS).is_duplicated().any()
-    assert set(reference["cutoff"]) <= set(window)
-    assert set(SCALE_FREE) <= set(reference.columns)
 
 
 def test_cutting_the_plan_to_the_past_month_changes_nothing(

@@ -1,0 +1,148 @@
+"""Are new sales what this source has delivered so far? Checks against its own history. Pure.
+
+A contract says what any delivery must keep; these say what is usual here. They look for what a
+fault in a system does (a factor, a gap, zeros) and leave alone what customers do (a fifth fewer
+units, prices that rise), which is for the tests of drift and of matured forecasts.
+"""
+
+from collections.abc import Collection
+from datetime import date, timedelta
+
+import polars as pl
+
+from checks.report import CheckResult, ContractReport
+from data.schema import KEYS
+from feature_repo.calendar import is_closed
+
+HISTORY_DAYS = 56
+LEAST_HISTORY_DAYS = 28  # every weekday four times; with less nothing is usual yet
+LEAST_ROWS = 20  # of a store, or of the whole, for a share to mean anything
+
+FACTOR = 4.0  # a row this far from its series' usual price is a matter of units, not of price
+SIZE_FACTOR = 12.0  # a row this far above the largest of its series in eight weeks
+LEVEL = (0.64, 1.56)  # a store's typical row: a halved or doubled unit lies outside
+STEADY = 0.7  # a series that sells on this share of days is missed when it doesn't for days
+STEADY_DAYS = 4  # days without it before it counts as silent
+
+LIMITS = {
+    "rows far from their usual price": 0.02,
+    "rows far above their usual quantity": 0.01,
+    "stores whose prices jumped": 0.25,
+    "stores whose quantities jumped": 0.40,
+    "rise in the share of zero rows": 0.03,
+    "usual stores without a row": 0.08,
+    "steady series without a row": 0.05,
+    "rows against the weeks before, robust z": 12.0,
+}
+
+
+def against_history(
+    fresh: pl.DataFrame, before: pl.DataFrame, *, closed_days: Collection[str]
+) -> ContractReport:
+    """Compares the rows of some days with the eight weeks before the first of them.
+
+    Both have store_id, item_id, ds, y and price. Fails what lies beyond its limit in LIMITS; a
+    check that can't be made (too little history, too few days) is left out.
+    """
+    if fresh.is_empty():
+        return ContractReport("history", ())
+    first: date = fresh["ds"].min()  # type: ignore[assignment]
+    before = before.filter(
+        (pl.col("ds") < first) & (pl.col("ds") >= first - timedelta(days=HISTORY_DAYS))
+    )
+    if before["ds"].n_unique() < LEAST_HISTORY_DAYS:
+        return ContractReport("history", ())
+    open_days = [d for d in _days(fresh) if not is_closed(d, tuple(closed_days))]
+    measured = {
+        **_rows_of_series(fresh, before),
+        **_zeros(fresh, before),
+        **_silent(fresh, before, open_days),
+        **_volume(fresh, before, open_days),
+    }
+    return ContractReport("history", tuple(_result(k, v) for k, v in measured.items()))
+
+
+def _result(check: str, measured: float) -> CheckResult:
+    limit = LIMITS[check]
+    outcome = "passed" if abs(measured) <= limit else "failed"
+    return CheckResult(check, outcome, round(measured, 6), f"at most {limit:g}")  # type: ignore[arg-type]
+
+
+def _days(fresh: pl.DataFrame) -> list[date]:
+    first: date = fresh["ds"].min()  # type: ignore[assignment]
+    last: date = fresh["ds"].max()  # type: ignore[assignment]
+    return [first + timedelta(days=k) for k in range((last - first).days + 1)]
+
+
+def _rows_of_series(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
+    """Single rows and stores against the usual price and quantity of their series."""
+    sold = before.filter(pl.col("y") > 0)
+    usual = sold.group_by(KEYS).agg(
+        usual_price=pl.col("price").median(),
+        usual_y=pl.col("y").median(),
+        most=pl.col("y").max(),
+        n=pl.len(),
+    )
+    rows = fresh.filter(pl.col("y") > 0).join(usual.filter(pl.col("n") >= 4), on=KEYS)
+    rows = rows.with_columns(
+        price_ratio=pl.col("price") / pl.col("usual_price"), size=pl.col("y") / pl.col("usual_y")
+    )
+    if rows.height < LEAST_ROWS:
+        return {}
+    far = (pl.col("price_ratio") > FACTOR) | (pl.col("price_ratio") < 1 / FACTOR)
+    stores = (
+        rows.group_by("store_id")
+        .agg(pl.col("price_ratio").median(), pl.col("size").median(), n=pl.len())
+        .filter(pl.col("n") >= min(LEAST_ROWS, 3 * fresh["ds"].n_unique()))
+    )
+    measured = {
+        "rows far from their usual price": rows.select(far.fill_null(False).mean()).item(),
+        "rows far above their usual quantity": rows.select(
+            (pl.col("y") > SIZE_FACTOR * pl.col("most")).mean()
+        ).item(),
+    }
+    if stores.height >= LEAST_ROWS:
+        for name, column in (("prices", "price_ratio"), ("quantities", "size")):
+            jumped = ~pl.col(column).is_between(*LEVEL)
+            measured[f"stores whose {name} jumped"] = stores.select(
+                jumped.fill_null(False).mean()
+            ).item()
+    return measured
+
+
+def _zeros(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
+    if fresh.height < LEAST_ROWS or before.is_empty():
+        return {}
+    now, usual = (frame.select((pl.col("y") == 0).mean()).item() for frame in (fresh, before))
+    return {"rise in the share of zero rows": max(0.0, now - usual)}
+
+
+def _silent(fresh: pl.DataFrame, before: pl.DataFrame, days: list[date]) -> dict[str, float]:
+    """Stores and series that as good as always have a row and now have none at all."""
+    n = before["ds"].n_unique()
+    measured = {}
+    for name, keys, share, least in (
+        ("usual stores without a row", ["store_id"], 0.95, 1),
+        ("steady series without a row", KEYS, STEADY, STEADY_DAYS),
+    ):
+        usual = before.group_by(keys).agg(days=pl.col("ds").n_unique())
+        usual = usual.filter(pl.col("days") >= share * n)
+        if len(days) >= least and usual.height >= LEAST_ROWS:
+            silent = usual.join(fresh, on=keys, how="anti").height
+            measured[name] = silent / usual.height
+    return measured
+
+
+def _volume(fresh: pl.DataFrame, before: pl.DataFrame, days: list[date]) -> dict[str, float]:
+    """Rows of a whole week, in robust standard deviations of the weeks before."""
+    if len(days) != 7:
+        return {}
+    first = fresh["ds"].min()
+    weeks = before.group_by((pl.lit(first) - pl.col("ds")).dt.total_days().sub(1) // 7).len()["len"]
+    if weeks.len() < LEAST_HISTORY_DAYS // 7:
+        return {}
+    middle = float(weeks.median())  # type: ignore[arg-type]
+    spread = 1.4826 * float((weeks - middle).abs().median())  # type: ignore[arg-type]
+    # Eight weeks may lie together by chance: a week of n counts differs by their root at least.
+    z = (fresh.height - middle) / max(spread, 2 * middle**0.5, 1.0)
+    return {"rows against the weeks before, robust z": z}
