@@ -9,7 +9,7 @@ from fastapi import FastAPI, Response
 from pydantic_core import to_json
 
 from data.settings import Settings
-from serving.api import ForecastRequest
+from serving.api.forecasts import ForecastRequest
 from serving.service import ForecastService
 
 

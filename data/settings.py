@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         return self.state_dir / "spool"
 
     @property
+    def published_dir(self) -> Path:
+        """Parquet that replicas and pages read: history, accuracy, decisions, exceptions."""
+        return self.state_dir / "published"
+
+    @property
     def logs_dir(self) -> Path:
         """Logs of the local stack's processes."""
         return self.state_dir / "logs"

@@ -4,9 +4,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from checks.gates import GateDecision
-from data import ledger
+from data import ledger, publication
 from data.settings import Settings
-from data.warehouse import connect
+from data.warehouse import connect, query
 from flows.slots import clock, writing
 
 
@@ -22,6 +22,7 @@ def keep(settings: Settings, decision: GateDecision, subject: str) -> None:
             reasons=decision.reasons,
             measurements=decision.measurements,
         )
+        publication.write_table(settings.published_dir, "decisions", query(con, "decisions"))
     reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
     measured = "\n".join(f"| {k} | {v} |" for k, v in decision.measurements.items())
     create_markdown_artifact(

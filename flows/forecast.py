@@ -11,6 +11,7 @@ from data.schema import FEATURE_SERVICE
 from data.settings import Settings
 from data.warehouse import connect
 from flows.materialize import take_snapshot
+from flows.publication import publish_tables
 from flows.slots import clock, done, writing
 from models import registry
 from models.batch import batch_forecasts
@@ -45,6 +46,7 @@ def forecast() -> int:
         snapshot = take_snapshot(settings)
         forecasts, version = issue(settings, str(snapshot))
         written = write(settings, forecasts, snapshot.name)
+        publish_tables(settings, snapshot)
     own = forecasts.filter(pl.col("model") == version)
     daily = own.group_by("ds").agg(units=pl.col("y_hat").sum().round(0)).sort("ds")
     lines = "\n".join(f"| {ds} | {units:,.0f} |" for ds, units in daily.iter_rows())

@@ -16,6 +16,7 @@ from data import ledger
 from data.settings import Settings
 from data.warehouse import connect, plan_as_of
 from flows.materialize import take_snapshot
+from flows.publication import publish_tables
 from flows.slots import clock, done, writing
 from models import registry
 from models.assembly import read_snapshot
@@ -99,6 +100,7 @@ def monitor(publish: bool = True) -> Monitoring:
         snapshot = take_snapshot(settings)
         performance = score_matured(settings, snapshot, champion.version)
         state = measure(settings, snapshot, champion)
+        publish_tables(settings, snapshot)
     seen = state.evidence
     show(seen, performance)
     if publish:

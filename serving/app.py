@@ -25,7 +25,7 @@ class Forecasts:
         self.service = ForecastService()
 
     def __serve_build_asgi_app__(self) -> "FastAPI":
-        from serving.routes import create_api
+        from serving.routes.application import create_api
 
         # Ray's proxy puts the X-Request-ID on the answer; twice would be once too often.
         return create_api(self.service, echo_request_id=False)

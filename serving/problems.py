@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feature_repo.store import StaleFeatures, UnknownSeries
 from models.forecaster import HorizonTooLong, NoChampion
-from serving.api import EXPECTED, FieldError, Problem
+from serving.api.series import EXPECTED
+from serving.api.system import FieldError, Problem
 
 logger = logging.getLogger("ray.serve.shelfcast")  # Ray Serve writes what is below ray.serve
 

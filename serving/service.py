@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from data import publication
 from data.schema import (
     DEMAND_FEATURES,
     FEATURE_SERVICE,
@@ -21,8 +22,11 @@ from data.schema import (
 from data.settings import Settings
 from feature_repo.store import StaleFeatures, UnknownSeries, online_features, open_store
 from models.forecaster import Forecaster, NoChampion
-from serving.api import ForecastRequest, Health, LoadError, ModelInfo, Series, SeriesPage
+from serving.api.forecasts import ForecastRequest
+from serving.api.series import Series, SeriesPage, SeriesQuery
+from serving.api.system import Health, LoadError, ModelInfo, Status
 from serving.problems import UnknownLevel
+from serving.published import Published
 from serving.snapshots import Key, Snapshots, decode_cursor, encode_cursor
 from serving.spool import Spool
 
@@ -57,8 +61,10 @@ class Source:
     """Where features, series and plans come from, and answers are kept: one state folder."""
 
     state_dir: str
+    settings: Settings
     read: ReadFeatures
     snapshots: Snapshots
+    published: Published
     spool: Spool
 
 
@@ -126,18 +132,42 @@ class ForecastService:
             load_error=error,
         )
 
+    def status(self) -> Status:
+        """How fresh model and data are; what is not there yet is null."""
+        m, source = self._model, self._source
+        settings = source.settings if source else Settings()
+        facts = publication.about(settings.published_dir) or {}
+        return Status(
+            model_version=m.version if m else None,
+            trained_cutoff=m.trained_cutoff if m else None,
+            snapshot_id=facts.get("snapshot_id"),
+            cutoff=facts.get("cutoff"),
+            published_at=facts.get("published_at"),
+            degraded=False,
+            prefect_url=settings.prefect_ui_url,
+            mlflow_url=settings.mlflow_url,
+        )
+
     def ready(self) -> Health:
         """Whether forecasts can be made: raises NoChampion or StaleFeatures when not."""
         model, source = self._champion()
         snapshot_id = _online_snapshot(model, source)
         return Health(status="ready", model_version=model.version, snapshot_id=snapshot_id)
 
-    def series(self, store_id: str | None, limit: int, cursor: str | None) -> SeriesPage:
+    def published(self) -> Published:
+        """What flows published. Raises NoChampion before the first configuration."""
+        if self._source is None:
+            raise NoChampion("The service is not configured yet; run the deploy deployment.")
+        return self._source.published
+
+    def series(self, query: SeriesQuery) -> SeriesPage:
         """A page of the series that can be forecast. Raises ValueError for a bad cursor."""
-        after = decode_cursor(cursor) if cursor else None
+        after = decode_cursor(query.cursor) if query.cursor else None
         model, source = self._champion()
         snapshot_id = _online_snapshot(model, source)
-        keys, count, more = source.snapshots.page(snapshot_id, store_id, after=after, limit=limit)
+        keys, count, more = source.snapshots.page(
+            snapshot_id, query.store_id, search=query.search, after=after, limit=query.limit
+        )
         return SeriesPage(
             snapshot_id=snapshot_id,
             count=count,
@@ -168,7 +198,9 @@ class ForecastService:
                 )
         # A model may reach less far than the longest horizon that the API takes.
         horizon = request.horizon if "horizon" in request.model_fields_set else model.horizon
-        features = _read(source, [(s.store_id, s.item_id) for s in request.series])
+        if request.level != "series" or request.what_if:
+            raise UnknownLevel("Levels and what-ifs are not served yet; leave them out.")
+        features = _read(source, [(s.store_id, s.item_id) for s in request.series or []])
         plan = source.snapshots.plan(features, horizon)
         frame = model.forecast(features, plan, horizon)
         newest = features.sort("cutoff").row(-1, named=True)
@@ -178,7 +210,11 @@ class ForecastService:
             "feature_service": model.feature_service,
             "snapshot_id": newest["snapshot_id"],
             "cutoff": newest["cutoff"],
+            "degraded": False,
+            "degraded_reason": None,
+            "level": request.level,
             "generated_at": now,
+            "warnings": [],
             "forecasts": _by_series(features, frame, request.quantiles, model.version),
         }
 
@@ -186,10 +222,13 @@ class ForecastService:
         if self._source and self._source.state_dir == state_dir:
             return self._source
         settings = Settings(state_dir=Path(state_dir))
+        snapshots = Snapshots(settings.snapshots_dir)
         return Source(
             state_dir,
+            settings,
             self._reader(settings),
-            Snapshots(settings.snapshots_dir),
+            snapshots,
+            Published(settings, snapshots),
             Spool(settings.spool_dir),
         )
 

@@ -4,9 +4,10 @@ import base64
 import binascii
 import json
 from bisect import bisect_right
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -46,12 +47,21 @@ class Snapshots:
         return self._series(snapshot_id)
 
     def page(
-        self, snapshot_id: str, store_id: str | None, *, after: Key | None, limit: int
+        self,
+        snapshot_id: str,
+        store_id: str | None,
+        *,
+        search: str | None = None,
+        after: Key | None,
+        limit: int,
     ) -> tuple[list[Key], int, bool]:
         """Up to `limit` series after a key, how many match on all pages, and if some follow."""
         matching = self.series(snapshot_id)
         if store_id is not None:
             matching = [key for key in matching if key[0] == store_id]
+        if search is not None:
+            text = search.casefold()
+            matching = [k for k in matching if text in k[0].casefold() or text in k[1].casefold()]
         start = bisect_right(matching, after) if after else 0
         return matching[start : start + limit], len(matching), start + limit < len(matching)
 
@@ -70,6 +80,17 @@ class Snapshots:
         first, last = min(cutoffs) + timedelta(days=1), max(cutoffs) + timedelta(days=horizon)
         return pl.concat(parts).filter(pl.col("ds").is_between(first, last))
 
+    def sales(self, snapshot_id: str, rows: pl.Expr) -> pl.DataFrame:
+        """Those of the snapshot's sales (schema SALES) that `rows` is true of."""
+        return self._scan(snapshot_id, "sales.parquet").filter(rows).collect()
+
+    def planned(self, snapshot_id: str, key: Key, after: date) -> list[dict[str, Any]]:
+        """Promotions of a series on the days after a day: (ds, display, mailer), in order."""
+        frame, spans = self._plan(snapshot_id)
+        rows = frame.slice(*spans.get(key, (0, 0))).select("ds", "display", "mailer")
+        promoted = (pl.col("display") + pl.col("mailer")) > 0
+        return rows.filter(promoted & (pl.col("ds") > after)).to_dicts()
+
     def _read_series(self, snapshot_id: str) -> list[Key]:
         frame = self._read(snapshot_id, "series.parquet", KEYS)
         return [(row[0], row[1]) for row in frame.sort(KEYS).iter_rows()]
@@ -85,10 +106,13 @@ class Snapshots:
         return frame, {(s, i): (at, n) for s, i, at, n in spans.iter_rows()}
 
     def _read(self, snapshot_id: str, name: str, columns: list[str]) -> pl.DataFrame:
-        try:
-            return pl.read_parquet(self._folder / snapshot_id / name, columns=columns)
-        except FileNotFoundError as error:
+        return self._scan(snapshot_id, name).select(columns).collect()
+
+    def _scan(self, snapshot_id: str, name: str) -> pl.LazyFrame:
+        path = self._folder / snapshot_id / name
+        if not path.exists():
             raise StaleFeatures(
                 f"Snapshot {snapshot_id} of the features is not published ({name} is missing); "
                 "run the ingest and materialize deployments."
-            ) from error
+            )
+        return pl.scan_parquet(path)

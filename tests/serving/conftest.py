@@ -20,7 +20,7 @@ from data.schema import (
 )
 from feature_repo.store import UnknownSeries
 from models.dataset import target_days
-from serving.routes import create_api
+from serving.routes.application import create_api
 from serving.service import ForecastService
 
 NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from data import collection
 from feature_repo.store import StaleFeatures
-from serving.api import ForecastResponse, Problem, SeriesPage
+from serving.api.forecasts import ForecastResponse
+from serving.api.series import SeriesPage
+from serving.api.system import Problem
 
 GROCERY = {"store_id": "1", "item_id": "GROCERY"}
 MEAT = {"store_id": "1", "item_id": "MEAT"}
@@ -277,6 +279,7 @@ def test_ready_needs_a_model_and_an_online_store_that_answers(
         "status": "ready",
         "model_version": "1",
         "snapshot_id": "s1",
+        "degraded": False,
     }
     online.fails = OSError("database is locked")
     problem_of(bare_client.get(ready), 503, "stale-features")
@@ -307,6 +310,11 @@ def test_every_problem_that_is_documented_is_a_problem(client: TestClient) -> No
     assert spec["paths"].keys() == {
         "/v1/forecasts",
         "/v1/series",
+        "/v1/series/{store_id}/{item_id}/history",
+        "/v1/accuracy",
+        "/v1/decisions",
+        "/v1/exceptions",
+        "/v1/status",
         "/v1/model",
         "/v1/health/live",
         "/v1/health/ready",

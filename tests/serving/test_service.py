@@ -10,7 +10,7 @@ import pytest
 
 from data.settings import Settings
 from models.forecaster import NoChampion
-from serving.api import ForecastRequest
+from serving.api.forecasts import ForecastRequest
 from serving.service import ForecastService, feast_reader
 
 Configure = Callable[[str | None], None]

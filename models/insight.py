@@ -1,0 +1,84 @@
+"""Accuracy of matured forecasts by node of every level, beside the naive forecast."""
+
+from datetime import date
+
+import polars as pl
+
+from data.schema import KEYS
+from models.baselines import SEASONAL_NAIVE
+from models.metrics import DEPARTMENT, levels_of
+
+DAYS = 7  # days of a whole week ahead
+NODE = ["store_id", "item_id", "department"]
+
+
+def mean_prices(sales: pl.DataFrame, until: date, *, days: int = 84) -> pl.DataFrame:
+    """Mean price a unit of each series over the last `days` days: (store_id, item_id, price)."""
+    since = date.fromordinal(until.toordinal() - days)
+    sold = sales.filter((pl.col("ds") > since) & (pl.col("ds") <= until) & (pl.col("y") > 0))
+    return sold.group_by(KEYS).agg(price=(pl.col("price") * pl.col("y")).sum() / pl.col("y").sum())
+
+
+def accuracy(matured: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+    """WAPE and bias of whole weeks ahead per level, node and model, largest value first.
+
+    `matured` is FORECAST with `model` and `y`; a week that is not over for the series, or of which
+    the naive forecast is missing, is left out, so that all models are judged on the same weeks.
+    Columns are those of the published table `accuracy`.
+    """
+    weekly = _weeks(matured).join(prices, on=KEYS, how="left")
+    frames = []
+    for level, keys in levels_of(weekly).items() if weekly.height else ():
+        nodes = weekly.group_by(*keys, "model", "cutoff", "week").agg(
+            pl.col("y", "y_hat", "inside", "open").sum(),
+            value=(pl.col("y") * pl.col("price").fill_null(0)).sum(),
+        )
+        error = (pl.col("y") - pl.col("y_hat")).abs().sum()
+        units = pl.when(pl.col("y").sum() > 0).then(pl.col("y").sum())
+        covered = pl.col("inside").sum() / pl.col("open").sum()
+        figures = nodes.group_by(*keys, "model").agg(
+            weeks=pl.len(),
+            units=pl.col("y").sum(),
+            value=pl.col("value").sum(),
+            wape=error / units,
+            bias=pl.col("y_hat").sum() / units - 1,
+            coverage_80=covered if level == "series" else pl.lit(None, pl.Float64),
+        )
+        naive = figures.filter(pl.col("model") == SEASONAL_NAIVE).select(*keys, naive="wape")
+        joined = (
+            figures.join(naive, on=keys, how="left", nulls_equal=True)
+            if keys
+            else figures.join(naive, how="cross")
+        )
+        missing = [pl.lit(None, pl.String).alias(k) for k in NODE if k not in keys]
+        frames.append(
+            joined.with_columns(
+                *missing, level=pl.lit(level), value_added=pl.col("naive") - pl.col("wape")
+            )
+        )
+    columns = ["level", *NODE, "model", "weeks", "units", "value", "wape", "bias", "coverage_80"]
+    columns.append("value_added")
+    if not frames:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    return pl.concat([f.select(columns) for f in frames]).sort("value", descending=True)
+
+
+def _weeks(matured: pl.DataFrame) -> pl.DataFrame:
+    """Sums of whole weeks ahead: (KEYS, department, model, cutoff, week, y, y_hat, inside, open).
+
+    `open` counts the days of the week that are judged by the 80 % range, `inside` those within it.
+    """
+    judged = pl.col("q0.1").is_not_null()
+    weeks = (
+        matured.with_columns(week=(pl.col("step") - 1) // DAYS, department=DEPARTMENT)
+        .group_by(*KEYS, "department", "model", "cutoff", "week")
+        .agg(
+            pl.col("y", "y_hat").sum(),
+            last=pl.col("step").max(),
+            inside=pl.col("y").is_between(pl.col("q0.1"), pl.col("q0.9")).sum(),
+            open=judged.sum(),
+        )
+        .filter((pl.col("last") % DAYS) == 0)
+    )
+    naive = weeks.filter(pl.col("model") == SEASONAL_NAIVE).select(*KEYS, "cutoff", "week")
+    return weeks.join(naive, on=[*KEYS, "cutoff", "week"], how="semi")

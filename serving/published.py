@@ -1,0 +1,157 @@
+"""Answers from the Parquet that flows publish: history, accuracy, decisions, exceptions."""
+
+import json
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from data import publication
+from data.settings import Settings
+from feature_repo.calendar import is_closed
+from feature_repo.store import StaleFeatures, UnknownSeries
+from serving.api.insight import (
+    Accuracy,
+    AccuracyQuery,
+    AccuracyRow,
+    Decision,
+    Decisions,
+    DecisionsQuery,
+    Exceptions,
+    ExceptionsQuery,
+    Figure,
+    History,
+    HistoryQuery,
+    PastForecast,
+    PlannedDay,
+    PlanningException,
+    SoldDay,
+)
+from serving.snapshots import Key, Snapshots
+
+
+class Published:
+    """The published tables of one state folder; files are read as they are now."""
+
+    def __init__(self, settings: Settings, snapshots: Snapshots) -> None:
+        self._folder, self._snapshots = settings.published_dir, snapshots
+        self._closed_days = settings.closed_days
+
+    def about(self) -> dict[str, Any]:
+        """When was published, and as of what. Raises StaleFeatures before the first time."""
+        facts = publication.about(self._folder)
+        if facts is None:
+            raise StaleFeatures(
+                "Nothing is published yet; run the forecast deployment, then ask again."
+            )
+        return facts | {"published_at": datetime.fromisoformat(facts["published_at"])}
+
+    def history(self, key: Key, query: HistoryQuery) -> History:
+        """Sales of a series and its past forecasts. Raises UnknownSeries, StaleFeatures."""
+        about = self.about()
+        snapshot_id = about["snapshot_id"]
+        cutoff = date.fromisoformat(about["cutoff"])
+        since = cutoff - timedelta(days=query.days - 1)
+        sold = self._sold(snapshot_id, key, since, cutoff)
+        if sold.is_empty():
+            raise UnknownSeries(
+                f"Series store_id={key[0]!r}, item_id={key[1]!r} has no sales in snapshot "
+                f"{snapshot_id}; GET /v1/series lists the series that are forecast."
+            )
+        past = self.past(key, query.lead).filter(pl.col("ds") >= sold["ds"].min())
+        return History(
+            store_id=key[0],
+            item_id=key[1],
+            snapshot_id=snapshot_id,
+            cutoff=cutoff,
+            days=[SoldDay.model_construct(**row) for row in sold.to_dicts()],
+            planned=[PlannedDay(**d) for d in self._snapshots.planned(snapshot_id, key, cutoff)],
+            lead=query.lead,
+            forecasts=[_past(row) for row in past.to_dicts()],
+        )
+
+    def _sold(self, snapshot_id: str, key: Key, since: date, cutoff: date) -> pl.DataFrame:
+        """Every day (ds, y, price, display, mailer) since the first sale or `since`."""
+        sales = self._snapshots.sales(snapshot_id, of_series(key)).sort("ds")
+        if sales.is_empty():
+            return sales
+        first = max(since, *sales["ds"].head(1).to_list())
+        grid = pl.DataFrame({"ds": pl.date_range(first, cutoff, eager=True)})
+        plan = publication.scan(self._folder, "plan").filter(of_series(key)).collect()
+        closed = [d for d in grid["ds"].to_list() if is_closed(d, self._closed_days)]
+        y = pl.when(~pl.col("ds").is_in(closed)).then(pl.col("y").fill_null(0))
+        return (
+            grid.join(sales.select("ds", "y", "price"), on="ds", how="left", maintain_order="left")
+            .join(
+                plan.select("ds", "display", "mailer"), on="ds", how="left", maintain_order="left"
+            )
+            .with_columns(y, pl.col("display", "mailer").fill_null(0))
+        )
+
+    def past(self, key: Key, lead: int) -> pl.DataFrame:
+        """Per day the newest forecast of a series made at least `lead` days ahead, by day."""
+        return (
+            publication.scan(self._folder, "forecasts")
+            .filter(of_series(key) & (pl.col("step") >= lead))
+            .sort("ds", "step", "model")
+            .unique("ds", keep="first", maintain_order=True)
+            .collect()
+        )
+
+    def accuracy(self, query: AccuracyQuery) -> Accuracy:
+        """Accuracy of a level's nodes, and the figures of the newest cutoff that is over."""
+        about = self.about()
+        rows = publication.scan(self._folder, "accuracy").filter(pl.col("level") == query.level)
+        wanted = {"store_id": query.store_id, "item_id": query.item_id}
+        for name, value in wanted.items():
+            rows = rows if value is None else rows.filter(pl.col(name) == value)
+        figures = publication.scan(self._folder, "figures").collect()
+        return Accuracy(
+            published_at=about["published_at"],
+            since=about.get("since"),
+            until=about.get("until"),
+            cutoff=figures["cutoff"].max(),
+            figures=[Figure(**row) for row in figures.drop("cutoff").to_dicts()],
+            rows=[AccuracyRow(**row) for row in rows.drop("level").collect().to_dicts()],
+        )
+
+    def decisions(self, query: DecisionsQuery) -> Decisions:
+        """Gate decisions, newest first."""
+        about, rows = self.about(), publication.scan(self._folder, "decisions")
+        if query.gate is not None:
+            rows = rows.filter(pl.col("gate") == query.gate)
+        found = rows.head(query.limit).collect().to_dicts()
+        return Decisions(
+            published_at=about["published_at"],
+            decisions=[
+                Decision(**row | {"measurements": _finite(row["measurements"])}) for row in found
+            ],
+        )
+
+    def exceptions(self, query: ExceptionsQuery) -> Exceptions:
+        """What needs a look, most money first."""
+        about, rows = self.about(), publication.scan(self._folder, "exceptions").collect()
+        for name, value in {"kind": query.kind, "store_id": query.store_id}.items():
+            rows = rows if value is None else rows.filter(pl.col(name) == value)
+        return Exceptions(
+            published_at=about["published_at"],
+            count=rows.height,
+            exceptions=[PlanningException(**row) for row in rows.head(query.limit).to_dicts()],
+        )
+
+
+def of_series(key: Key) -> pl.Expr:
+    """The rows of one series."""
+    return (pl.col("store_id") == key[0]) & (pl.col("item_id") == key[1])
+
+
+def _finite(text: str) -> dict[str, Any]:
+    """A JSON object as it was kept; what is not a finite number becomes null."""
+    found: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
+    return found
+
+
+def _past(row: dict[str, Any]) -> PastForecast:
+    ranges = {"likely": ("q0.1", "q0.9"), "very_likely": ("q0.025", "q0.975")}
+    found = {k: (row[a], row[b]) if row[a] is not None else None for k, (a, b) in ranges.items()}
+    return PastForecast(**found, **{k: row[k] for k in ("ds", "cutoff", "model", "y_hat")})

@@ -1,0 +1,77 @@
+"""The REST API as one ASGI application: its routes, its edge and its documentation."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from serving.api.system import Problem
+from serving.problems import Edge, install
+from serving.routes import forecasts, insight, system
+from serving.service import ForecastService
+
+DOCS = Path(__file__).parent.parent / "web" / "docs.html"
+DESCRIPTION = (
+    "Daily demand forecasts per store and item, with quantiles, from the served model and the "
+    "newest features of the online store. Quantities are units sold per day. Every error is an "
+    "RFC 9457 problem (application/problem+json) that says what was wrong and what to do."
+)
+CSP = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def create_api(
+    service: ForecastService,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    echo_request_id: bool = True,
+) -> FastAPI:
+    """The ASGI application that answers with `service`; nothing of Ray is needed for it."""
+    api = FastAPI(
+        title="Shelfcast forecasts",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+    )
+    api.add_middleware(Edge, record=service.record, clock=clock, echo_request_id=echo_request_id)
+    install(api)
+    api.include_router(forecasts.routes(service, clock))
+    api.include_router(insight.routes(service))
+    api.include_router(system.routes(service))
+    _add_docs(api)
+    return api
+
+
+def _add_docs(api: FastAPI) -> None:
+    page = DOCS.read_text()
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": CSP})
+
+    @api.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            schema = get_openapi(
+                title=api.title,
+                version=api.version,
+                description=api.description,
+                routes=api.routes,
+            )
+            model = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = schema["components"]["schemas"]
+            schemas |= {**model.pop("$defs"), "Problem": model}
+            api.openapi_schema = schema
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]

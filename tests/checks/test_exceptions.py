@@ -1,0 +1,91 @@
+"""What a planner is told to look at, and why."""
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from checks.exceptions import exceptions
+
+TODAY = date(2017, 10, 8)
+DAYS = [TODAY - timedelta(days=k) for k in range(27, -1, -1)]
+
+
+def daily(item: str, sold: list[float], y_hat: float = 10.0) -> pl.DataFrame:
+    """Forecasts of y_hat for each of the last days, likely between half and twice of it."""
+    return pl.DataFrame(
+        {
+            "store_id": "1",
+            "item_id": item,
+            "ds": DAYS[-len(sold) :],
+            "y": [float(v) for v in sold],
+            "y_hat": y_hat,
+            "q0.1": y_hat / 2,
+            "q0.9": y_hat * 2,
+        }
+    )
+
+
+def found(
+    frame: pl.DataFrame, plan: pl.DataFrame | None = None, price: float = 2.0
+) -> pl.DataFrame:
+    prices = frame.select("store_id", "item_id").unique().with_columns(price=pl.lit(price))
+    types = {"store_id": pl.String, "item_id": pl.String, "ds": pl.Date}
+    types |= {"display": pl.Float64, "mailer": pl.Float64}
+    plan = pl.DataFrame(schema=types) if plan is None else plan
+    return exceptions(frame, prices, plan, frame.select("store_id", "item_id", "ds", "y"), TODAY)
+
+
+QUIET = [9.0, 11.0] * 14
+
+
+def test_a_series_that_sells_as_forecast_is_no_exception() -> None:
+    assert found(daily("A", QUIET)).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("sold", "kind", "says"),
+    [
+        (QUIET[:21] + [30.0] * 7, "miss", "Sold more than forecast: 210 units instead of 70"),
+        ([13.0, 14.0] * 14, "bias", "steadily too low: 98 units"),
+        ([7.0, 6.0] * 14, "bias", "steadily too high: 98 units"),
+        ([10.0, 10.0, 25.0, 4.0] * 7, "coverage", "on 14 of 28 days"),
+        ([*QUIET[:26], 0.0, 0.0], "stock-out", "Nothing sold since 2017-10-07 where 20.0 units"),
+    ],
+)
+def test_each_kind_is_found_and_says_why(sold: list[float], kind: str, says: str) -> None:
+    rows = found(daily("A", sold))
+    assert says in rows.filter(pl.col("kind") == kind)["reason"].item()
+    assert rows.filter(pl.col("kind") == kind)["value"].item() > 0
+
+
+def test_days_without_a_sale_that_chance_explains_are_no_stock_out() -> None:
+    sold = [0.5] * 26 + [0.0, 0.0]
+    assert "stock-out" not in found(daily("A", sold, y_hat=0.5))["kind"].to_list()
+
+
+def test_a_promotion_ahead_is_told_when_it_is_more_than_usual() -> None:
+    frame = daily("A", QUIET)
+    days = [*DAYS, TODAY + timedelta(days=2)]
+    plan = pl.DataFrame(
+        {
+            "store_id": "1",
+            "item_id": "A",
+            "ds": days,
+            "display": [2.0] * 28 + [9.0],
+            "mailer": 0.0,
+        }
+    )
+    row = found(frame, plan).row(0, named=True)
+    assert row["kind"] == "promotion" and "9 products" in row["reason"] and "2.0" in row["reason"]
+    assert row["since"] == TODAY + timedelta(days=2)
+    usual = plan.with_columns(display=pl.lit(2.0))
+    assert found(frame, usual).is_empty()
+
+
+def test_most_money_comes_first() -> None:
+    small = daily("small", [12.0 * 2] * 28, y_hat=10)
+    big = daily("big", [120.0 * 2] * 28, y_hat=100)
+    rows = found(pl.concat([small, big]))
+    assert rows["value"].is_sorted(descending=True)
+    assert rows["item_id"][0] == "big"
