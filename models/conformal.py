@@ -1,45 +1,131 @@
-"""Prediction intervals from out-of-sample errors: split conformal, by volume of the forecast."""
+"""Predictive distributions from out-of-sample errors: conformal, by volume of forecast and lead."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from models import counts
 from models.dataset import Matrix
 
-BINS = 10
-FLOOR = 0.1  # units; keeps the scale of a forecast of zero above zero
+TIERS, LEADS = 10, 4
+SEED = 1
+LEAST = 200  # days that a cell is calibrated on; fewer tiers when there are fewer days
+GRID = (0.0, 0.005, 0.01, 0.025, *(k / 20 for k in range(1, 20)), 0.975, 0.99, 0.995, 1.0)
 
 
-def _scaled(y_hat: Matrix) -> Matrix:
-    return np.sqrt(y_hat + FLOOR)
+@dataclass(frozen=True)
+class Calibration:
+    """How far actuals fell from forecasts; plain lists, kept in the manifest.
 
-
-def calibrate(y: Matrix, y_hat: Matrix, quantiles: Sequence[float]) -> dict[str, list[list[float]]]:
-    """Table of error quantiles by decile of the forecast, as plain lists for JSON.
-
-    `y` and `y_hat` (n,) are actuals and forecasts of days that the model had not seen. Errors are
-    divided by the root of the forecast, as counts spread; a quantile q of n errors is the one at
-    rank ceil((n + 1) q), the finite-sample correction of split conformal prediction (Lei et al.,
-    JASA 113, 2018). Deciles keep big series from borrowing the width of small ones.
+    A forecast belongs to a tier by its volume (`edges`, units, ascending) and to one of the LEADS
+    equal parts of the `horizon`. `dispersion` (tiers) is that of models.counts; `ranks` (tiers,
+    leads, GRID) says which probability of that distribution was not exceeded by a share GRID of
+    the actuals.
     """
-    edges = np.quantile(y_hat, np.linspace(0, 1, BINS + 1)[1:-1])
-    bins = np.searchsorted(edges, y_hat, side="right")
-    scores = (y - y_hat) / _scaled(y_hat)
-    table = []
-    for b in range(BINS):
-        ordered = np.sort(scores[bins == b])
-        n = len(ordered)
-        if n == 0:
-            table.append([0.0] * len(quantiles))
-            continue
-        ranks = np.clip(np.ceil((n + 1) * np.asarray(quantiles)).astype(int) - 1, 0, n - 1)
-        table.append([float(v) for v in ordered[ranks]])
-    return {"edges": [[float(e) for e in edges]], "table": table}
+
+    horizon: int
+    edges: list[float]
+    dispersion: list[float]
+    ranks: list[list[list[float]]]
+
+    def tiers(self, y_hat: Matrix) -> NDArray[np.intp]:
+        """Tier of each forecast (n,)."""
+        return np.searchsorted(np.asarray(self.edges), y_hat, side="right")
+
+    def spread(self, y_hat: Matrix) -> Matrix:
+        """Dispersion around each forecast (n,)."""
+        return np.asarray(self.dispersion)[self.tiers(y_hat)]
+
+    def cells(self, y_hat: Matrix, step: NDArray[np.int_]) -> tuple[NDArray[np.intp], Matrix]:
+        """Number of each day's cell (n,) and the `ranks` of the cells (cells, GRID)."""
+        lead = (np.asarray(step) - 1) * LEADS // self.horizon
+        table = np.asarray(self.ranks).reshape(-1, len(GRID))
+        return self.tiers(y_hat) * LEADS + lead, table
 
 
-def apply(y_hat: Matrix, calibration: dict[str, list[list[float]]]) -> Matrix:
-    """Quantiles (n, q) of forecasts (n,): ascending and never negative."""
-    edges, table = np.asarray(calibration["edges"][0]), np.asarray(calibration["table"])
-    bins = np.searchsorted(edges, y_hat, side="right")
-    spread = table[bins] * _scaled(y_hat)[:, None]
-    return np.sort(np.clip(y_hat[:, None] + spread, 0, None), axis=1)
+def calibrate(
+    y: Matrix, y_hat: Matrix, step: NDArray[np.int_], *, horizon: int, seed: int = SEED
+) -> Calibration:
+    """Calibration from days (n,) that the model had not seen: actuals, forecasts, steps 1…horizon.
+
+    Around a forecast lies a negative binomial distribution, its dispersion fitted per tier by
+    moments. What that shape gets wrong is put right by ranks: the probability that it gives an
+    actual, see `pit`, should be uniform, and its quantiles per cell take the place of the levels
+    asked for (distributional conformal prediction, Chernozhukov et al., PNAS 118(48), 2021), at
+    rank ceil((n + 1) q) above the median and floor((n + 1) q) below it, the finite-sample
+    correction. Days with a forecast of 0, the closed ones, are left out. Raises ValueError when
+    none is left.
+    """
+    open_days = y_hat > 0
+    y, y_hat, step = y[open_days], y_hat[open_days], np.asarray(step)[open_days]
+    if len(y) == 0:
+        raise ValueError("There is no day with a forecast above 0 to calibrate on.")
+    tiers = int(np.clip(len(y) // (LEADS * LEAST), 1, TIERS))
+    edges = np.quantile(y_hat, np.linspace(0, 1, tiers + 1)[1:-1])
+    tier = np.searchsorted(edges, y_hat, side="right")
+    dispersion = [_dispersion(y[tier == t], y_hat[tier == t]) for t in range(tiers)]
+    plain = Calibration(
+        horizon, [float(e) for e in edges], dispersion, [[list(GRID)] * LEADS] * tiers
+    )
+    u = pit(y, y_hat, step, plain, seed=seed)
+    cell, _ = plain.cells(y_hat, step)
+    ranks = [
+        [_ranks(u[cell == t * LEADS + lead], u[tier == t]) for lead in range(LEADS)]
+        for t in range(tiers)
+    ]
+    return Calibration(horizon, plain.edges, dispersion, ranks)
+
+
+def _dispersion(y: Matrix, y_hat: Matrix) -> float:
+    """Excess of the squared errors over those of a Poisson count, in squared forecasts."""
+    if len(y) == 0:
+        return 1.0
+    return float(np.clip(((y - y_hat) ** 2 - y_hat).sum() / (y_hat**2).sum(), 0.001, 10.0))
+
+
+def _ranks(u: Matrix, whole_tier: Matrix) -> list[float]:
+    """Finite-sample quantiles GRID of `u`, of the whole tier where a cell holds too little."""
+    ordered = np.sort(u if len(u) >= LEAST // 4 else whole_tier)
+    n, levels = len(ordered), np.asarray(GRID)
+    exact = np.round((n + 1) * levels, 9)  # 0.95 * 20 is to be 19, not a little more
+    rank = np.where(levels < 0.5, np.floor(exact), np.ceil(exact))
+    padded = np.concatenate([[0.0], ordered, [1.0]])
+    # Above the largest of few errors there is nothing to go by: the largest it is.
+    inner = np.where(levels < 1, np.minimum(rank, n), n + 1)
+    return [float(v) for v in padded[inner.astype(int)]]
+
+
+def apply(
+    y_hat: Matrix, step: NDArray[np.int_], calibration: Calibration, levels: Sequence[float]
+) -> Matrix:
+    """Quantiles (n, levels) of forecasts (n,) at steps (n,): ascending, never negative.
+
+    Any level between 0 and 1 can be asked for: a one-sided service level as well as the ends of an
+    interval. A forecast of 0 has quantiles of 0. Each is a number of units that can be sold.
+    """
+    cell, table = calibration.cells(y_hat, step)
+    wanted = np.array([np.interp(levels, GRID, ranks) for ranks in table])
+    return counts.quantiles(wanted[cell], y_hat, calibration.spread(y_hat))
+
+
+def pit(
+    y: Matrix, y_hat: Matrix, step: NDArray[np.int_], calibration: Calibration, *, seed: int = SEED
+) -> Matrix:
+    """Randomised probability integral transform (n,) of actuals; uniform when all is well.
+
+    u = F(y - 1) + v (F(y) - F(y - 1)) with v drawn by `seed`. Counts jump, so that an interval of
+    them can not hold exactly 80 %, but 0.1 < u < 0.9 can (Czado et al., Biometrics 65(4), 2009).
+    """
+    v = np.random.default_rng(seed).uniform(size=len(y))
+    cell, table = calibration.cells(y_hat, step)
+    mean, spread = np.maximum(y_hat, 1e-9), calibration.spread(y_hat)
+    high = counts.cdf(y, mean, spread)
+    low = counts.cdf(y - (mean <= counts.LARGE), mean, spread)
+    u = low + v * (high - low)
+    result = np.empty(len(u))
+    for number, ranks in enumerate(table):
+        here = cell == number
+        result[here] = np.interp(u[here], ranks, GRID)
+    return result

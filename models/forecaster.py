@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
-import numpy as np
 import polars as pl
 
 from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
-from models import conformal, gbm
+from models import conformal, gbm, levels
+from models.conformal import Calibration
 from models.dataset import MatrixSpec, design_matrix, target_days
+from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
 
@@ -35,7 +37,8 @@ class Manifest:
     feature_service: str
     snapshot_id: str
     spec: MatrixSpec
-    calibration: dict[str, list[list[float]]]
+    calibration: Calibration
+    dependence: Dependence
     backtest: dict[str, float]
 
     def to_json(self) -> str:
@@ -45,9 +48,19 @@ class Manifest:
     def from_json(cls, text: str) -> "Manifest":
         raw = json.loads(text)
         spec = raw.pop("spec")
+        try:
+            calibration = Calibration(**raw.pop("calibration"))
+            dependence = Dependence(**raw.pop("dependence"))
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"Model version {raw['version']} was trained before intervals had their present "
+                f"shape ({error}); run the train deployment for a new one."
+            ) from error
         raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
         return cls(
             **raw,
+            calibration=calibration,
+            dependence=dependence,
             spec=MatrixSpec(
                 items=tuple(spec["items"]),
                 holiday_country=spec["holiday_country"],
@@ -119,13 +132,45 @@ class Forecaster:
             )
         x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
         y_hat = gbm.predict(self.booster, x, closed)
-        bands = conformal.apply(y_hat, self.manifest.calibration)
-        bands = np.where(closed[:, None], 0.0, bands)
-        return (
-            target_days(features, horizon)
-            .with_columns(
-                pl.Series("y_hat", y_hat),
-                *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)),
-            )
-            .select(FORECAST)
+        days = target_days(features, horizon)
+        step = days["step"].to_numpy()
+        bands = conformal.apply(y_hat, step, self.manifest.calibration, QUANTILES)
+        return days.with_columns(
+            pl.Series("y_hat", y_hat),
+            *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)),
+        ).select(FORECAST)
+
+    def level_forecast(
+        self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int, level: str
+    ) -> pl.DataFrame:
+        """Forecasts of every node of a level: node, the level's keys, cutoff, ds, step, y_hat, q….
+
+        A node is the sum of the series in `features`: give all series of the nodes that are asked
+        for, the whole chain's for `total`. `level` is a key of models.metrics.LEVELS. Means are
+        sums of means; the quantiles of all levels come from the same sample paths, those of a
+        series are its own. Raises HorizonTooLong or ValueError for an unknown level.
+        """
+        forecasts = self.forecast(features, plan, horizon)
+        m = self.manifest
+        return levels.level_forecast(forecasts, m.calibration, m.dependence, level)
+
+    def sum_quantiles(
+        self,
+        features: pl.DataFrame,
+        plan: pl.DataFrame,
+        lead_time: int,
+        service_levels: Sequence[float],
+        *,
+        first_step: int = 1,
+    ) -> pl.DataFrame:
+        """Units of each series over the steps first_step … lead_time: mean and quantiles.
+
+        What stock has to cover: the quantile of the sum, not the sum of quantiles, at any one-sided
+        service level between 0 and 1. One row per series: store_id, item_id, cutoff, first_ds,
+        last_ds, y_hat and a column per service level, `q0.95`. Raises HorizonTooLong.
+        """
+        forecasts = self.forecast(features, plan, lead_time)
+        m = self.manifest
+        return levels.sum_quantiles(
+            forecasts, m.calibration, m.dependence, service_levels, first_step=first_step
         )

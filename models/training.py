@@ -5,11 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import lightgbm as lgb
-import numpy as np
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
-from models import conformal, gbm
+from models import conformal, gbm, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
 from models.forecaster import Manifest
@@ -36,15 +35,16 @@ class Training:
     holdout: pl.DataFrame
 
 
-def _banded(scored: pl.DataFrame, calibration: dict[str, list[list[float]]]) -> pl.DataFrame:
-    bands = conformal.apply(scored["y_hat"].to_numpy(), calibration)
-    bands = np.where((scored["y_hat"] == 0).to_numpy()[:, None], 0.0, bands)
-    return scored.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
-
-
-def _calibration(folds: list[pl.DataFrame]) -> dict[str, list[list[float]]]:
+def _calibration(folds: list[pl.DataFrame], horizon: int) -> conformal.Calibration:
     rows = pl.concat(folds).filter(pl.col("y").is_not_null())
-    return conformal.calibrate(rows["y"].to_numpy(), rows["y_hat"].to_numpy(), QUANTILES)
+    y, y_hat, step = (rows[c].to_numpy() for c in ("y", "y_hat", "step"))
+    return conformal.calibrate(y, y_hat, step, horizon=horizon)
+
+
+def _banded(scored: pl.DataFrame, calibration: conformal.Calibration) -> pl.DataFrame:
+    y_hat, step = (scored[c].to_numpy() for c in ("y_hat", "step"))
+    bands = conformal.apply(y_hat, step, calibration, QUANTILES)
+    return scored.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
 
 
 def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame) -> pl.DataFrame:
@@ -70,8 +70,8 @@ def train(
     """Tunes on three folds, judges on a fourth, newer one, and fits on everything.
 
     The study is kept in the journal `storage` under `name` and goes on if it was cut off. Intervals
-    of the holdout come from the errors of the folds before it; those of the model from the two
-    newest folds. Deterministic for the same data and finished trials.
+    of the holdout come from the errors of the folds before it; those of the model, and how its
+    errors move together, from the holdout's as well. Deterministic for the same data and finished trials.
     """
     tuning = [data.fold(c) for c in fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)[:-1]]
     study = tune(tuning, storage=storage, name=name, trials=trials, seconds=seconds, seed=seed)
@@ -95,7 +95,7 @@ def _fitted(
     newest = [fold.forecast(parameters, seed) for fold in recent]
     last = data.fold(data.cutoff - timedelta(days=data.horizon))
     unseen = last.forecast(parameters, seed)
-    holdout = _banded(unseen, _calibration(newest))
+    holdout = _banded(unseen, _calibration(newest, data.horizon))
     backtest = _judge(data, last, holdout)
     figures = dict(backtest.filter(pl.col("model") == CHALLENGER).select("metric", "value").rows())
     naive = backtest.filter(
@@ -108,7 +108,8 @@ def _fitted(
         feature_service=FEATURE_SERVICE,
         snapshot_id=data.snapshot_id,
         spec=data.spec,
-        calibration=_calibration([newest[-1], unseen]),
+        calibration=_calibration([*newest, unseen], data.horizon),
+        dependence=paths.estimate(pl.concat([*newest, unseen])),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},
     )
     booster = gbm.fit(data.training_set(data.cutoff), parameters, seed)

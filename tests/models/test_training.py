@@ -1,5 +1,6 @@
 """A real search and fit on a small retailer."""
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from data.schema import KEYS, QUANTILE_COLUMNS
 from models import forecaster
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
-from models.forecaster import Forecaster, HorizonTooLong
+from models.forecaster import Forecaster, HorizonTooLong, Manifest
 from models.training import CHALLENGER, Training, train
 
 CUTOFF = date(2017, 9, 10)
@@ -153,3 +154,25 @@ def test_saving_twice_leaves_one_whole_folder(trained: Training, saved: Path) ->
     assert forecaster.save(saved, text, trained.manifest) == saved
     assert sorted(p.name for p in saved.parent.iterdir()) == ["1"]
     assert Forecaster.load(saved).trained_cutoff == CUTOFF
+
+
+def test_levels_add_up_and_the_sum_over_a_lead_time_has_service_levels(
+    training_frames: TrainingData, saved: Path
+) -> None:
+    model, features = Forecaster.load(saved), newest(training_frames)
+    series = model.forecast(features, training_frames.plan, 14)
+    stores = model.level_forecast(features, training_frames.plan, 14, "store")
+    total = model.level_forecast(features, training_frames.plan, 14, "total")
+    by_day = stores.group_by("ds").agg(pl.col("y_hat").sum()).sort("ds")["y_hat"]
+    assert np.abs((by_day - total["y_hat"]).to_numpy()).max() < 1e-6
+    orders = model.sum_quantiles(features, training_frames.plan, 14, (0.5, 0.98))
+    expected = series.group_by(KEYS).agg(pl.col("y_hat").sum()).sort(KEYS)["y_hat"]
+    assert np.allclose(orders.sort(KEYS)["y_hat"], expected)
+    assert (orders["q0.98"] > orders["q0.5"]).all()
+
+
+def test_a_model_of_an_older_shape_is_named(trained: Training) -> None:
+    old = json.loads(trained.manifest.to_json())
+    old["calibration"] = {"edges": [[1.0]], "table": [[0.0]]}
+    with pytest.raises(ValueError, match="trained before intervals had their present shape"):
+        Manifest.from_json(json.dumps(old))

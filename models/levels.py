@@ -1,0 +1,112 @@
+"""Forecasts of a store, an item or the whole chain: means add up, quantiles come from paths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from data.schema import KEYS, QUANTILE_COLUMNS, QUANTILES, quantile_column
+from models.conformal import Calibration
+from models.dataset import Matrix
+from models.metrics import DEPARTMENT, LEVELS
+from models.paths import DRAWS, Dependence, Draws, sample
+
+
+def _rectangle(forecasts: pl.DataFrame) -> tuple[pl.DataFrame, Matrix]:
+    """Keys and cutoff of each series, and its forecasts (n, steps) by step 1, 2, …."""
+    rows = forecasts.sort(*KEYS, "cutoff", "step")
+    series = rows.select(*KEYS, "cutoff").unique(maintain_order=True)
+    return series, rows["y_hat"].to_numpy().reshape(series.height, -1)
+
+
+def _quantiles(draws: Draws, levels: Sequence[float]) -> Matrix:
+    """Quantiles (…, levels) of draws (…, draws): the draw of rank ceil(q n)."""
+    n = draws.shape[-1]
+    rank = np.clip(np.ceil(n * np.asarray(levels)).astype(int) - 1, 0, n - 1)
+    return np.sort(draws, axis=-1)[..., rank].astype(np.float64)
+
+
+def level_forecast(
+    forecasts: pl.DataFrame,
+    calibration: Calibration,
+    dependence: Dependence,
+    level: str,
+    *,
+    draws: int = DRAWS,
+) -> pl.DataFrame:
+    """Forecasts per node of a level: node, its keys, cutoff, ds, step, y_hat, quantiles.
+
+    `forecasts` (schema FORECAST, the same steps 1, 2, … of every series) holds every series of the
+    nodes: a store's forecast is the sum of the series that are given. `level` is a key of
+    models.metrics.LEVELS. The quantiles of all levels come from the same `draws` sample paths, as
+    quantiles do not add up; a node of one series has that series' own quantiles. Raises ValueError
+    for an unknown level.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is no level; the levels are {', '.join(LEVELS)}.")
+    keys = LEVELS[level]
+    series, y_hat = _rectangle(forecasts)
+    series = series.with_columns(department=DEPARTMENT)
+    nodes = series.select("cutoff", *keys).unique().sort("cutoff", *keys).with_row_index("n")
+    at = series.join(nodes, on=["cutoff", *keys], how="left", maintain_order="left")["n"].to_numpy()
+    members = np.bincount(at, minlength=nodes.height)
+    steps = y_hat.shape[1]
+    mean = np.zeros((nodes.height, steps))
+    np.add.at(mean, at, y_hat)
+    bands = np.zeros((nodes.height, steps, len(QUANTILES)))
+    alone = members[at] == 1
+    own = forecasts.sort(*KEYS, "cutoff", "step").select(QUANTILE_COLUMNS).to_numpy()
+    bands[at[alone]] = own.reshape(len(at), steps, -1)[alone]
+    pairs = list(series.filter(~alone).select(KEYS).iter_rows())
+    sums = np.zeros((nodes.height if pairs else 0, steps, draws), dtype=np.float32)
+    together = at[~alone]
+    for row, path in sample(pairs, y_hat[~alone], calibration, dependence, draws=draws):
+        sums[together[row]] += path
+    for n in np.unique(together):
+        bands[n] = _quantiles(sums[n], QUANTILES)
+    return _frame(nodes, keys, mean, bands)
+
+
+def _frame(nodes: pl.DataFrame, keys: list[str], mean: Matrix, bands: Matrix) -> pl.DataFrame:
+    steps = mean.shape[1]
+    flat = bands.reshape(-1, len(QUANTILES))
+    return (
+        nodes.with_columns(
+            node=pl.concat_str([pl.lit(""), *keys], separator="/"),
+            step=pl.int_ranges(1, steps + 1, dtype=pl.Int32),
+        )
+        .explode("step")
+        .with_columns(
+            ds=pl.col("cutoff") + pl.duration(days=pl.col("step")),
+            y_hat=pl.Series(mean.ravel()),
+        )
+        .select("node", *keys, "cutoff", "ds", "step", "y_hat")
+        .with_columns(pl.Series(c, flat[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
+    )
+
+
+def sum_quantiles(
+    forecasts: pl.DataFrame,
+    calibration: Calibration,
+    dependence: Dependence,
+    levels: Sequence[float],
+    *,
+    first_step: int = 1,
+    draws: int = 2 * DRAWS,
+) -> pl.DataFrame:
+    """Units of each series over all steps from `first_step`: mean and quantiles of the sum.
+
+    What an order has to cover: the quantile of the sum over a lead time at a one-sided service
+    level, any number between 0 and 1, as `q0.95`. `forecasts` as in level_forecast. Columns
+    store_id, item_id, cutoff, first_ds, last_ds, y_hat and one per level.
+    """
+    series, y_hat = _rectangle(forecasts)
+    bands = np.zeros((series.height, len(levels)))
+    pairs = list(series.select(KEYS).iter_rows())
+    for row, path in sample(pairs, y_hat, calibration, dependence, draws=draws):
+        bands[row] = _quantiles(path[first_step - 1 :].sum(axis=0), levels)
+    return series.with_columns(
+        first_ds=pl.col("cutoff") + pl.duration(days=first_step),
+        last_ds=pl.col("cutoff") + pl.duration(days=y_hat.shape[1]),
+        y_hat=pl.Series(y_hat[:, first_step - 1 :].sum(axis=1)),
+    ).with_columns(pl.Series(quantile_column(q), bands[:, i]) for i, q in enumerate(levels))
