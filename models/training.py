@@ -71,7 +71,8 @@ def train(
 
     The study is kept in the journal `storage` under `name` and goes on if it was cut off. Intervals
     of the holdout come from the errors of the folds before it; those of the model, and how its
-    errors move together, from the holdout's as well. Deterministic for the same data and finished trials.
+    errors move together, from those of the holdout as well. Deterministic for the same data and
+    finished trials.
     """
     tuning = [data.fold(c) for c in fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)[:-1]]
     study = tune(tuning, storage=storage, name=name, trials=trials, seconds=seconds, seed=seed)
