@@ -12,7 +12,7 @@ from data.schema import KEYS
 from data.settings import Settings
 from data.warehouse import Connection, plan_as_of, query
 from models.assembly import read_snapshot
-from models.insight import accuracy, mean_prices
+from models.insight import accuracy, mean_prices, scored_overrides
 from models.performance import with_actuals
 
 PUBLISHED_DAYS = 84  # cutoffs of the last twelve weeks
@@ -42,6 +42,7 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
         "accuracy": accuracy(matured, prices),
         "figures": query(con, "latest_scores"),
         "decisions": query(con, "decisions"),
+        "overrides": scored_overrides(query(con, "overrides"), sales, cutoff),
         "exceptions": exceptions(nearest, prices, plan, sales, cutoff),
     }
     about = {

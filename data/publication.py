@@ -65,6 +65,20 @@ TABLES: dict[str, Types] = {
         "since": pl.Date,
         "until": pl.Date,
     },
+    "overrides": {  # newest first
+        **dict.fromkeys(KEYS, pl.String),
+        "since": pl.Date,
+        "until": pl.Date,
+        "units": pl.Float64,
+        "reason": pl.String,
+        "expires_at": UTC,
+        "override_id": pl.String,
+        "author": pl.String,
+        "created_at": UTC,
+        "baseline": pl.Float64,
+        "actual": pl.Float64,
+        "value_added": pl.Float64,
+    },
 }
 ABOUT = "publication.json"
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from weakref import WeakKeyDictionary
@@ -91,6 +92,30 @@ def offline_cutoffs(settings: Settings, view: str = "demand") -> list[date]:
     """Cutoffs of which the offline store holds rows, sorted."""
     folders = (settings.features_dir / view).glob("*")
     return sorted(date.fromisoformat(f.name) for f in folders if any(f.glob("*.parquet")))
+
+
+def newest_offline(settings: Settings) -> pl.DataFrame | None:
+    """The rows of the newest cutoff of every series, as the online store gives them.
+
+    Read from the offline store's Parquet without Feast, for when Feast does not answer; None when
+    there are none. Kept in memory until a newer file is there.
+    """
+    newest: dict[str, Path] = {}
+    for view in VIEWS:
+        cutoffs = offline_cutoffs(settings, view)
+        if not cutoffs:
+            return None
+        newest[view] = max((settings.features_dir / view / str(cutoffs[-1])).glob("*.parquet"))
+    return _joined_views(tuple(newest.values()))
+
+
+@lru_cache(maxsize=2)
+def _joined_views(files: tuple[Path, ...]) -> pl.DataFrame:
+    frames = {
+        view: pl.read_parquet(file, columns=[*keys, *fields])
+        for (view, (keys, fields)), file in zip(VIEWS.items(), files, strict=True)
+    }
+    return frames["demand"].join(frames["store_demand"], on="store_id", how="left")
 
 
 def historical_features(settings: Settings, entities: pl.DataFrame) -> pl.DataFrame:

@@ -69,7 +69,8 @@ def design_matrix(
     """Matrix (features.height * horizon, len(INPUTS)) and the mask of closed target days.
 
     `features` holds the fields of the feature service with `cutoff` as text or date; `plan` the
-    promotion plan by target day. Rows are ordered by series, then by step.
+    promotion plan by target day, with a `price` on the days of a what-if. Rows are ordered by
+    series, then by step.
     """
     n = features.height
     cutoffs = cutoff_dates(features).to_list()
@@ -94,7 +95,25 @@ def design_matrix(
     code = {item: float(i) for i, item in enumerate(spec.items)}
     items = np.array([code.get(item, np.nan) for item in features["item_id"].to_list()])
     x[:, -1] = items[row]
+    if "price" in plan.columns:
+        ratio = INPUTS.index("price_ratio")
+        given = _price_ratios(features, plan, horizon)
+        x[:, ratio] = np.where(np.isnan(given), x[:, ratio], given)
     return x, closed
+
+
+def _price_ratios(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> Matrix:
+    """Each day's price in the plan over the series' mean price, NaN where the plan names none.
+
+    It takes the place of price_ratio, the last week's price over that of twelve weeks: the model
+    learned from it how a price that is lower than usual goes with what is sold.
+    """
+    grid = target_days(features, horizon).select(*KEYS, "ds")
+    priced = grid.join(
+        plan.select(*KEYS, "ds", "price"), on=[*KEYS, "ds"], how="left", maintain_order="left"
+    )
+    usual = np.repeat(features["price_28"].to_numpy(), horizon)
+    return np.asarray(priced["price"].cast(pl.Float64).fill_null(np.nan).to_numpy() / usual)
 
 
 def _same_weekday_lag(features: pl.DataFrame, cutoffs: list[date]) -> Matrix:

@@ -11,9 +11,9 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
-from models import conformal, gbm, levels
+from models import conformal, explain, gbm, levels
 from models.conformal import Calibration
-from models.dataset import MatrixSpec, design_matrix, target_days
+from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
 from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
@@ -173,4 +173,16 @@ class Forecaster:
         m = self.manifest
         return levels.sum_quantiles(
             forecasts, m.calibration, m.dependence, service_levels, first_step=first_step
+        )
+
+    def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
+        """What makes each forecast: target day, `base` and a column of units per input.
+
+        Base and inputs sum to y_hat (models.explain.drivers).
+        """
+        x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
+        base, units = explain.drivers(self.booster, x, closed)
+        return target_days(features, horizon).with_columns(
+            pl.Series("base", base),
+            *(pl.Series(f"{name} units", units[:, i]) for i, name in enumerate(INPUTS)),
         )

@@ -82,3 +82,28 @@ def _weeks(matured: pl.DataFrame) -> pl.DataFrame:
     )
     naive = weeks.filter(pl.col("model") == SEASONAL_NAIVE).select(*KEYS, "cutoff", "week")
     return weeks.join(naive, on=[*KEYS, "cutoff", "week"], how="semi")
+
+
+def scored_overrides(overrides: pl.DataFrame, sales: pl.DataFrame, until: date) -> pl.DataFrame:
+    """Overrides with `actual`, units sold on their days, and `value_added`, when those are over.
+
+    `value_added` is how many units nearer to what was sold the override came than the model's
+    forecast `baseline`. Overrides have KEYS, since, until, units (a day) and baseline (their sum).
+    """
+    days = (pl.col("until") - pl.col("since")).dt.total_days() + 1
+    sold = (
+        overrides.select(*KEYS, "since", "until", "override_id")
+        .join(sales.select(*KEYS, "ds", "y"), on=KEYS)
+        .filter(pl.col("ds").is_between(pl.col("since"), pl.col("until")))
+        .group_by("override_id")
+        .agg(actual=pl.col("y").sum())
+    )
+    over = pl.col("until") <= until
+    missed = (pl.col("baseline") - pl.col("actual")).abs()
+    return (
+        overrides.join(sold, on="override_id", how="left", maintain_order="left")
+        .with_columns(actual=pl.when(over).then(pl.col("actual").fill_null(0)))
+        .with_columns(
+            value_added=missed - (pl.col("units") * days - pl.col("actual")).abs(),
+        )
+    )

@@ -31,6 +31,22 @@ class UnknownLevel(ValueError):
     """A quantile level that the served model does not give."""
 
 
+class UnknownModel(LookupError):
+    """A model or version that is not served."""
+
+
+class NotKept(RuntimeError):
+    """Something that a client sent could not be written down."""
+
+
+class OutOfRange(ValueError):
+    """A value that only the data can tell to be wrong, with the JSON pointer of its field."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(detail)
+        self.path = path
+
+
 def problem(
     request: Request | Scope,
     status: int,
@@ -163,7 +179,10 @@ def install(app: FastAPI) -> None:
     plain = {
         UnknownSeries: (404, "unknown-series"),
         UnknownLevel: (422, "unknown-level"),
+        OutOfRange: (422, "invalid"),
         HorizonTooLong: (422, "horizon-too-long"),
+        UnknownModel: (404, "unknown-model"),
+        NotKept: (503, "not-kept"),
         NoChampion: (503, "no-champion"),
         StaleFeatures: (503, "stale-features"),
     }
@@ -178,7 +197,7 @@ FIELD_OF = {"unknown-level": "/quantiles", "horizon-too-long": "/horizon"}
 
 def _plain(status: int, kind: str) -> Any:
     async def answer(request: Request, error: Exception) -> Response:
-        path = FIELD_OF.get(kind)
+        path = getattr(error, "path", FIELD_OF.get(kind))
         errors = [FieldError(path=path, detail=str(error))] if path else None
         return problem(request, status, kind, str(error), errors=errors)
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -36,6 +37,7 @@ class Published:
     def __init__(self, settings: Settings, snapshots: Snapshots) -> None:
         self._folder, self._snapshots = settings.published_dir, snapshots
         self._closed_days = settings.closed_days
+        self._seen = lru_cache(maxsize=1)(self._read_seen)
 
     def about(self) -> dict[str, Any]:
         """When was published, and as of what. Raises StaleFeatures before the first time."""
@@ -113,6 +115,35 @@ class Published:
             cutoff=figures["cutoff"].max(),
             figures=[Figure(**row) for row in figures.drop("cutoff").to_dicts()],
             rows=[AccuracyRow(**row) for row in rows.drop("level").collect().to_dicts()],
+        )
+
+    def seen(self) -> pl.DataFrame:
+        """Lowest and highest display, mailer and price of each item, in all that is published.
+
+        Columns item_id and `display low`, `display high`, …; a day without a promotion counts as
+        none. Kept until the next publication.
+        """
+        return self._seen(self.about()["snapshot_id"])
+
+    def _read_seen(self, snapshot_id: str) -> pl.DataFrame:
+        plan = (
+            publication.scan(self._folder, "plan")
+            .group_by("item_id")
+            .agg(
+                *(pl.lit(0.0).alias(f"{c} low") for c in ("display", "mailer")),
+                *(pl.col(c).max().alias(f"{c} high") for c in ("display", "mailer")),
+            )
+        )
+        sales = self._snapshots.scan(snapshot_id, "sales.parquet").filter(pl.col("y") > 0)
+        prices = sales.group_by("item_id").agg(
+            pl.col("price").min().alias("price low"), pl.col("price").max().alias("price high")
+        )
+        return (
+            prices.join(plan, on="item_id", how="left")
+            .with_columns(
+                pl.col("display low", "display high", "mailer low", "mailer high").fill_null(0)
+            )
+            .collect()
         )
 
     def decisions(self, query: DecisionsQuery) -> Decisions:

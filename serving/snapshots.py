@@ -80,14 +80,18 @@ class Snapshots:
         first, last = min(cutoffs) + timedelta(days=1), max(cutoffs) + timedelta(days=horizon)
         return pl.concat(parts).filter(pl.col("ds").is_between(first, last))
 
+    def plan_of(self, snapshot_id: str, key: Key) -> pl.DataFrame:
+        """The plan of one series, as a snapshot has it."""
+        frame, spans = self._plan(snapshot_id)
+        return frame.slice(*spans.get(key, (0, 0)))
+
     def sales(self, snapshot_id: str, rows: pl.Expr) -> pl.DataFrame:
         """Those of the snapshot's sales (schema SALES) that `rows` is true of."""
-        return self._scan(snapshot_id, "sales.parquet").filter(rows).collect()
+        return self.scan(snapshot_id, "sales.parquet").filter(rows).collect()
 
     def planned(self, snapshot_id: str, key: Key, after: date) -> list[dict[str, Any]]:
         """Promotions of a series on the days after a day: (ds, display, mailer), in order."""
-        frame, spans = self._plan(snapshot_id)
-        rows = frame.slice(*spans.get(key, (0, 0))).select("ds", "display", "mailer")
+        rows = self.plan_of(snapshot_id, key).select("ds", "display", "mailer")
         promoted = (pl.col("display") + pl.col("mailer")) > 0
         return rows.filter(promoted & (pl.col("ds") > after)).to_dicts()
 
@@ -106,9 +110,10 @@ class Snapshots:
         return frame, {(s, i): (at, n) for s, i, at, n in spans.iter_rows()}
 
     def _read(self, snapshot_id: str, name: str, columns: list[str]) -> pl.DataFrame:
-        return self._scan(snapshot_id, name).select(columns).collect()
+        return self.scan(snapshot_id, name).select(columns).collect()
 
-    def _scan(self, snapshot_id: str, name: str) -> pl.LazyFrame:
+    def scan(self, snapshot_id: str, name: str) -> pl.LazyFrame:
+        """A file of a snapshot. Raises StaleFeatures when it is not there."""
         path = self._folder / snapshot_id / name
         if not path.exists():
             raise StaleFeatures(

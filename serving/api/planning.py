@@ -42,6 +42,8 @@ class ChangePart(BaseModel):
 class Changed(BaseModel):
     """Why the forecast of the same days is another than in the run before; parts sum to units."""
 
+    since: date = Field(description="First day that both runs have.")
+    until: date = Field(description="Last day that both runs have.")
     previous_version: str
     previous_snapshot_id: str
     previous_cutoff: date
@@ -136,7 +138,9 @@ class Order(BaseModel):
     expected_shortage: float = Field(description="Expected units missing, when this is ordered.")
     expected_leftover: float = Field(description="Expected units left, when this is ordered.")
     expected_cost: float | None = Field(description="Of both, when unit costs are given.")
-    days_of_cover: float = Field(description="Days that the ordered stock lasts on average.")
+    days_of_cover: float | None = Field(
+        description="Days that the stock lasts on average; null when nothing is expected to sell."
+    )
 
 
 class Orders(Provenance):

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from serving.api.system import Problem
 from serving.problems import Edge, install
-from serving.routes import forecasts, insight, system
+from serving.routes import forecasts, insight, planning, system
 from serving.service import ForecastService
 
 DOCS = Path(__file__).parent.parent / "web" / "docs.html"
@@ -44,6 +44,7 @@ def create_api(
     install(api)
     api.include_router(forecasts.routes(service, clock))
     api.include_router(insight.routes(service))
+    api.include_router(planning.routes(service, clock))
     api.include_router(system.routes(service))
     _add_docs(api)
     return api

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from hashlib import blake2b
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
 
-from serving.api.forecasts import ForecastRequest, ForecastResponse
-from serving.api.series import SeriesPage, SeriesQuery
+from serving.api.forecasts import ForecastRequest, ForecastResponse, SeriesForecastQuery
+from serving.api.series import Series, SeriesPage, SeriesQuery
+from serving.forecasting import to_csv
 from serving.problems import request_id
-from serving.routes.answers import BODY, QUERY, problems
+from serving.routes.answers import BODY, QUERY, SERIES, PathSeries, problems
 from serving.service import ForecastService
+
+FRESH_SECONDS = 60
+CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 
 def routes(service: ForecastService, clock: Callable[[], datetime]) -> APIRouter:
@@ -26,14 +32,37 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> APIRouter
         summary="Forecast series",
         response_description="The forecasts.",
         response_model=ForecastResponse,
-        responses=problems(*BODY),
+        responses={**problems(*BODY), 200: CSV},
     )
     def forecasts(request: ForecastRequest, http: Request) -> Response:
         """Forecasts of 1 to 1000 series, from the day after their cutoff."""
-        # Written straight from the frame: a second validation of up to 28,000 days costs more
-        # than the forecast. A test holds the answer to ForecastResponse.
-        content = to_json(service.forecast(request, clock(), request_id(http.scope)))
-        return Response(content, media_type="application/json")
+        return _in_format(service.forecast(request, clock(), request_id(http.scope)), http)
+
+    @router.get(
+        "/v1/forecasts/{store_id}/{item_id:path}",
+        summary="Forecast one series",
+        response_description="The forecast.",
+        response_model=ForecastResponse,
+        responses={**problems(*SERIES), 200: CSV, 304: {"description": "It is the one you have."}},
+    )
+    def forecast(
+        series: PathSeries, query: Annotated[SeriesForecastQuery, Query()], http: Request
+    ) -> Response:
+        """The forecast of one series; If-None-Match with its ETag asks whether it changed."""
+        asked = query.model_dump(exclude_unset=True)
+        if "quantiles" in asked:
+            asked["quantiles"] = [float(q) for q in query.quantiles.split(",") if q]
+        named = Series.model_construct(store_id=series[0], item_id=series[1])
+        request = _request({"series": [named.model_dump()], **asked})
+        answer = service.forecast(request, clock(), request_id(http.scope))
+        content = _in_format(answer, http)
+        told = {k: v for k, v in answer.items() if k != "generated_at"}
+        tag = f'W/"{blake2b(to_json(told), digest_size=12).hexdigest()}"'
+        headers = {"ETag": tag, "Cache-Control": f"private, max-age={FRESH_SECONDS}"}
+        if tag in [t.strip() for t in http.headers.get("if-none-match", "").split(",")]:
+            return Response(status_code=304, headers={**headers, "Vary": "Accept"})
+        content.headers.update(headers)
+        return content
 
     @router.get(
         "/v1/series",
@@ -50,3 +79,22 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> APIRouter
             raise RequestValidationError([{**found, "input": query.cursor}]) from error
 
     return router
+
+
+def _request(body: dict[str, Any]) -> ForecastRequest:
+    """The request that a query stands for, with the query's own names in its problems."""
+    try:
+        return ForecastRequest.model_validate(body)
+    except ValidationError as error:
+        found = [{**e, "loc": ("query", *e["loc"])} for e in error.errors(include_url=False)]
+        raise RequestValidationError(found) from error
+
+
+def _in_format(answer: dict[str, Any], http: Request) -> Response:
+    """JSON, or CSV when the client prefers it."""
+    # Written straight from the frame: a second validation of up to 28,000 days costs more
+    # than the forecast. A test holds the answer to ForecastResponse.
+    if "text/csv" in http.headers.get("accept", ""):
+        name = {"Content-Disposition": 'attachment; filename="forecasts.csv"', "Vary": "Accept"}
+        return Response(to_csv(answer), media_type="text/csv", headers=name)
+    return Response(to_json(answer), media_type="application/json", headers={"Vary": "Accept"})

@@ -1,10 +1,22 @@
 """Routes of the model and of the service's health."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from serving.api.system import Health, ModelInfo, Status
+from fastapi import APIRouter, Path
+
+from serving.api.system import (
+    Health,
+    ModelInfo,
+    ModelMetadata,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    Status,
+)
 from serving.routes.answers import problems
 from serving.service import ForecastService
+
+ModelName = Annotated[str, Path(min_length=1, max_length=64, examples=["demand"])]
 
 
 def routes(service: ForecastService) -> APIRouter:
@@ -49,4 +61,63 @@ def routes(service: ForecastService) -> APIRouter:
         """Forecasts can be made: a model is loaded and the feature store answers."""
         return service.ready()
 
+    _open_inference(router, service)
     return router
+
+
+def _open_inference(router: APIRouter, service: ForecastService) -> None:
+    """Health and metadata as the Open Inference Protocol (v2) names them."""
+
+    @router.get(
+        "/v2/health/live",
+        summary="Liveness (Open Inference Protocol)",
+        response_description="It lives.",
+        tags=["open inference protocol"],
+    )
+    async def server_live() -> ServerLive:
+        """The process answers."""
+        return ServerLive(live=True)
+
+    @router.get(
+        "/v2/health/ready",
+        summary="Readiness (Open Inference Protocol)",
+        response_description="It is ready.",
+        responses=problems(503),
+        tags=["open inference protocol"],
+    )
+    def server_ready() -> ServerReady:
+        """Forecasts can be made."""
+        service.ready()
+        return ServerReady(ready=True)
+
+    @router.get(
+        "/v2",
+        summary="What the server is (Open Inference Protocol)",
+        response_description="The server.",
+        tags=["open inference protocol"],
+    )
+    async def server() -> ServerMetadata:
+        """Name and version; forecasts are asked for at POST /v1/forecasts."""
+        return ServerMetadata(name="shelfcast", version="1", extensions=[])
+
+    @router.get(
+        "/v2/models/{model}",
+        summary="What the model takes and gives (Open Inference Protocol)",
+        response_description="The model.",
+        responses=problems(404, 422, 503),
+        tags=["open inference protocol"],
+    )
+    async def model_metadata(model: ModelName) -> ModelMetadata:
+        """The served model, named demand."""
+        return service.metadata(model, None)
+
+    @router.get(
+        "/v2/models/{model}/versions/{version}",
+        summary="What a version takes and gives (Open Inference Protocol)",
+        response_description="The model.",
+        responses=problems(404, 422, 503),
+        tags=["open inference protocol"],
+    )
+    async def version_metadata(model: ModelName, version: ModelName) -> ModelMetadata:
+        """The served version; others are not loaded."""
+        return service.metadata(model, version)

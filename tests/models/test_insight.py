@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from models.insight import accuracy, mean_prices
+from models.insight import accuracy, mean_prices, scored_overrides
 
 CUTOFF = date(2017, 9, 10)
 
@@ -74,3 +74,22 @@ def test_the_mean_price_weighs_units() -> None:
         }
     )
     assert mean_prices(sales, CUTOFF)["price"].item() == pytest.approx(2.5)
+
+
+def test_an_override_is_scored_once_its_days_are_over() -> None:
+    day = CUTOFF - timedelta(days=1)
+    overrides = pl.DataFrame(
+        {
+            "store_id": ["1", "1", "2"],
+            "item_id": "A",
+            "override_id": ["over", "open", "nothing sold"],
+            "since": day,
+            "until": [CUTOFF, CUTOFF + timedelta(days=1), CUTOFF],
+            "units": [5.0, 5.0, 1.0],
+            "baseline": [4.0, 4.0, 3.0],
+        }
+    )
+    sales = pl.DataFrame({"store_id": "1", "item_id": "A", "ds": [day, CUTOFF], "y": [4.0, 5.0]})
+    scored = scored_overrides(overrides, sales, CUTOFF)
+    assert scored["actual"].to_list() == [9.0, None, 0.0]
+    assert scored["value_added"].to_list() == [4.0, None, 1.0]  # 10 is nearer to 9 than 4

@@ -14,12 +14,14 @@ from data.schema import (
     FORECAST,
     KEYS,
     PLAN,
+    QUANTILE_COLUMNS,
     QUANTILES,
     STORE_FEATURES,
     quantile_column,
 )
 from feature_repo.store import UnknownSeries
 from models.dataset import target_days
+from models.metrics import LEVELS
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
@@ -48,6 +50,38 @@ class ArithmeticModel:
             .with_columns(y_hat=(pl.col("mean_7") + pl.col("display").fill_null(0)) * factor)
             .with_columns((pl.col("y_hat") * q * 2).alias(quantile_column(q)) for q in QUANTILES)
             .select(FORECAST)
+        )
+
+    def level_forecast(
+        self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int, level: str
+    ) -> pl.DataFrame:
+        frame = self.forecast(features, plan, horizon)
+        values = ["y_hat", *QUANTILE_COLUMNS]
+        return frame.group_by(*LEVELS[level], "cutoff", "ds", maintain_order=True).agg(
+            pl.col(values).sum()
+        )
+
+    def sum_quantiles(
+        self,
+        features: pl.DataFrame,
+        plan: pl.DataFrame,
+        lead_time: int,
+        service_levels: Sequence[float],
+        *,
+        first_step: int = 1,
+    ) -> pl.DataFrame:
+        """The sum is uniform between 0 and twice its mean."""
+        sums = self.forecast(features, plan, lead_time).group_by(KEYS).agg(pl.col("y_hat").sum())
+        return sums.with_columns(
+            (pl.col("y_hat") * 2 * q).alias(quantile_column(q)) for q in service_levels
+        )
+
+    def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
+        made = self.forecast(features, plan, horizon)
+        mean = made.join(features.select(*KEYS, "mean_7"), on=KEYS, maintain_order="left")["mean_7"]
+        return made.select(*KEYS, "cutoff", "ds", "step").with_columns(
+            base=pl.lit(1.0),
+            **{"mean_7 units": mean - 1, "display units": made["y_hat"] - mean},
         )
 
 

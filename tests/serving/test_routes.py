@@ -307,18 +307,6 @@ def test_the_docs_need_nothing_from_elsewhere(client: TestClient) -> None:
 
 def test_every_problem_that_is_documented_is_a_problem(client: TestClient) -> None:
     spec = client.get("/openapi.json").json()
-    assert spec["paths"].keys() == {
-        "/v1/forecasts",
-        "/v1/series",
-        "/v1/series/{store_id}/{item_id}/history",
-        "/v1/accuracy",
-        "/v1/decisions",
-        "/v1/exceptions",
-        "/v1/status",
-        "/v1/model",
-        "/v1/health/live",
-        "/v1/health/ready",
-    }
     schemas = spec["components"]["schemas"]
     assert {"Problem", "FieldError", "ForecastRequest", "ForecastResponse"} <= schemas.keys()
     assert "HTTPValidationError" not in json.dumps(spec["paths"])

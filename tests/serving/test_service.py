@@ -11,7 +11,8 @@ import pytest
 from data.settings import Settings
 from models.forecaster import NoChampion
 from serving.api.forecasts import ForecastRequest
-from serving.service import ForecastService, feast_reader
+from serving.service import ForecastService
+from serving.source import feast_reader
 
 Configure = Callable[[str | None], None]
 
@@ -186,8 +187,8 @@ def test_the_feature_store_is_opened_once_and_only_when_it_is_read(
         opened.append(settings.state_dir)
         return "store"
 
-    monkeypatch.setattr("serving.service.open_store", open_store)
-    monkeypatch.setattr("serving.service.online_features", lambda store, keys: (store, keys))
+    monkeypatch.setattr("serving.source.open_store", open_store)
+    monkeypatch.setattr("serving.source.online_features", lambda store, keys: (store, keys))
     read = feast_reader(Settings(state_dir=tmp_path))
     assert opened == []
     assert [read([("1", "MEAT")]) for _ in range(2)] == [("store", [("1", "MEAT")])] * 2

@@ -1,0 +1,57 @@
+"""Answers what to order: demand of the period that the stock must last, and the level to fill."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from data.schema import KEYS, quantile_column
+from models.orders import GRID, critical_ratio, order_up_to
+from serving.api.planning import Order, OrderRequest, Orders
+from serving.snapshots import Key
+from serving.source import Model, Source, provenance
+
+
+def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
+    """Order quantities, in the order of the series.
+
+    Raises HorizonTooLong, UnknownSeries or StaleFeatures.
+    """
+    days = request.lead_time_days + request.review_days
+    costs = (request.shortage_cost, request.leftover_cost)
+    service = request.service_level
+    if service is None:
+        service = critical_ratio(*(float(c or 0) for c in costs))
+    read = source.read([(s.store_id, s.item_id) for s in request.series])
+    plan = source.snapshots.plan(read.features, days)
+    levels = sorted({*GRID, service})
+    sums = model.sum_quantiles(read.features, plan, days, levels)
+    demand: dict[Key, Mapping[str, Any]] = {
+        (row["store_id"], row["item_id"]): row for row in sums.to_dicts()
+    }
+    found = []
+    for series in request.series:
+        row = demand[series.store_id, series.item_id]
+        quantiles = [row[quantile_column(q)] for q in GRID]
+        best = order_up_to(row[quantile_column(service)], quantiles, series.on_hand)
+        cost = None
+        if None not in costs:
+            cost = costs[0] * best.expected_shortage + costs[1] * best.expected_leftover  # type: ignore[operator]
+        a_day = row["y_hat"] / days
+        stock = series.on_hand + best.order_quantity
+        found.append(
+            Order(
+                **{k: getattr(series, k) for k in (*KEYS, "on_hand")},
+                **vars(best),
+                expected_demand=row["y_hat"],
+                expected_cost=cost,
+                days_of_cover=stock / a_day if a_day > 0 else None,
+            )
+        )
+    first = read.cutoff + timedelta(days=1)
+    return Orders(
+        **provenance(model, read),
+        since=first,
+        until=first + timedelta(days=days - 1),
+        service_level=service,
+        orders=found,
+    )
