@@ -140,6 +140,16 @@ class Settings(BaseSettings):
         return f"http://{self.host}:{self.ray_dashboard_port}"
 
     @property
+    def api_keys_path(self) -> Path:
+        """Hashes of the API keys; while it is not there, the API answers this machine alone."""
+        return self.state_dir / "api_keys.json"
+
+    @property
+    def operator_key_path(self) -> Path:
+        """The key that this machine's own tools use, mode 0600; made with the first API key."""
+        return self.state_dir / "operator.key"
+
+    @property
     def ray_token_path(self) -> Path:
         """Token that Ray's dashboard API asks for; created by the stack, mode 0600."""
         return self.state_dir / "ray.token"

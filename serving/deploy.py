@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 from data.settings import Settings
+from serving.edge import MAX_IN_FLIGHT
+from serving.keys import operator_headers
 
 APPLICATION = "shelfcast"
 DEPLOYMENT = "Forecasts"
@@ -31,8 +33,11 @@ def application_config(settings: Settings, *, version: str | None) -> dict[str, 
     deployment = {
         "name": DEPLOYMENT,
         "num_replicas": 1,
-        "max_ongoing_requests": 16,
-        "max_queued_requests": 200,
+        # More than the API itself lets in, so that it is the one that refuses: with a problem,
+        # in no time, and with Retry-After.
+        "max_ongoing_requests": 4 * MAX_IN_FLIGHT,
+        "max_queued_requests": 8 * MAX_IN_FLIGHT,
+        "backpressure_config": {"status_code": 429, "retry_after_s": 1},
         "ray_actor_options": {"num_cpus": 0.5},
         "user_config": {
             "state_dir": str(settings.state_dir.resolve()),
@@ -102,7 +107,10 @@ def served_model(settings: Settings) -> dict[str, Any] | None:
     """What GET /v1/model answers now; None when the forecast API does not answer."""
     try:
         answer = httpx.get(
-            f"{settings.serve_url}/v1/model", timeout=NETWORK_SECONDS, trust_env=False
+            f"{settings.serve_url}/v1/model",
+            headers=operator_headers(settings),
+            timeout=NETWORK_SECONDS,
+            trust_env=False,
         )
         answer.raise_for_status()
         body = answer.json()

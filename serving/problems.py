@@ -1,29 +1,24 @@
 """Errors as RFC 9457 problems: every answer that is not a success is made here."""
 
 import json
-import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from feature_repo.store import StaleFeatures, UnknownSeries
 from models.forecaster import HorizonTooLong, NoChampion
 from serving.api.series import EXPECTED
 from serving.api.system import FieldError, Problem
 
-logger = logging.getLogger("ray.serve.shelfcast")  # Ray Serve writes what is below ray.serve
-
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-ID"
-MAX_BODY = 1024 * 1024
 MAX_ERRORS = 20
 
 
@@ -82,96 +77,6 @@ def request_id(scope: Scope) -> str:
         known = given if fine else uuid.uuid4().hex
         scope["shelfcast.request_id"] = known
     return known
-
-
-class Edge:
-    """Outermost layer: request ids, the limit on bodies, and the answer to what nobody expected.
-
-    `record` is told of every answer that is an error.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        record: Callable[[str, Mapping[str, object]], None],
-        clock: Callable[[], datetime],
-        echo_request_id: bool = True,
-    ) -> None:
-        self._app, self._echo = app, echo_request_id
-        self._record, self._clock = record, clock
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = False
-
-        async def reply(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                if message["status"] >= 400:
-                    self._note(scope, message["status"])
-                if self._echo:
-                    MutableHeaders(scope=message)[REQUEST_ID] = request_id(scope)
-            await send(message)
-
-        try:
-            bounded = await _bounded(scope, receive)
-            if bounded is None:
-                detail = f"The body is larger than {MAX_BODY} bytes; ask for fewer series at once."
-                answer = problem(
-                    scope, 413, "body-too-large", detail, headers={"Connection": "close"}
-                )
-                await answer(scope, receive, reply)
-            else:
-                await self._app(scope, bounded, reply)
-        except Exception:
-            logger.exception("Request %s failed unexpectedly", request_id(scope))
-            if started:
-                raise
-            detail = "The server failed unexpectedly; its log has the request id."
-            await problem(scope, 500, "unexpected", detail)(scope, receive, reply)
-
-    def _note(self, scope: Scope, status: int) -> None:
-        # The route, not the path: a client can make up paths without end.
-        route = getattr(scope.get("route"), "path", "no route")
-        self._record(
-            "error",
-            {
-                "at": str(self._clock()),
-                "status": status,
-                "problem": scope.get("shelfcast.problem", "http"),
-                "place": f"{scope['method']} {route}",
-                "request_id": request_id(scope),
-            },
-        )
-
-
-async def _bounded(scope: Scope, receive: Receive) -> Receive | None:
-    """`receive` with the body read beforehand, or None when that is larger than allowed."""
-    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
-        return receive
-    length = Headers(scope=scope).get("content-length", "0")
-    if length.isdigit() and int(length[:20]) > MAX_BODY:
-        return None
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            return None
-        more = message.get("more_body", False)
-    first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-    async def replay() -> Message:
-        return first.pop() if first else await receive()
-
-    return replay
 
 
 def install(app: FastAPI) -> None:

@@ -65,6 +65,7 @@ class ForecastService:
         self._model: Model | None = None
         self._load_error: LoadError | None = None
         self._source: Source | None = None
+        self._settings = Settings()
         self._explainer, self._overrides = Explainer(load), OverrideBook()
 
     def configure(self, config: Mapping[str, Any]) -> None:
@@ -88,6 +89,21 @@ class ForecastService:
         else:
             self._source, self._model, self._load_error = source, model, None
 
+    @property
+    def settings(self) -> Settings:
+        """Those of the state that is served; of the environment before the first configuration."""
+        return self._source.settings if self._source else self._settings
+
+    @property
+    def degraded(self) -> bool:
+        """Whether features are the last good ones now."""
+        return self._source is not None and self._source.failure is not None
+
+    @property
+    def spool_lost(self) -> int:
+        """Records that the ledger has lost since the start."""
+        return self._source.spool.lost if self._source else 0
+
     def info(self) -> ModelInfo:
         """The model that answers now."""
         m, error = self._model, self._load_error
@@ -107,8 +123,7 @@ class ForecastService:
         """How fresh model and data are; what is not there yet is null."""
         m, source = self._model, self._source
         degraded = source.failure if source else None
-        settings = source.settings if source else Settings()
-        facts = publication.about(settings.published_dir) or {}
+        facts = publication.about(self.settings.published_dir) or {}
         return Status(
             model_version=m.version if m else None,
             trained_cutoff=m.trained_cutoff if m else None,
@@ -117,8 +132,8 @@ class ForecastService:
             published_at=facts.get("published_at"),
             degraded=degraded is not None,
             degraded_reason=degraded,
-            prefect_url=settings.prefect_ui_url,
-            mlflow_url=settings.mlflow_url,
+            prefect_url=self.settings.prefect_ui_url,
+            mlflow_url=self.settings.mlflow_url,
         )
 
     def metadata(self, name: str, version: str | None) -> ModelMetadata:

@@ -88,7 +88,8 @@ class Read:
     @property
     def cutoff(self) -> date:
         """The newest cutoff among them."""
-        return max(self.features["cutoff"].to_list())
+        newest: date = max(self.features["cutoff"].to_list())
+        return newest
 
 
 def provenance(model: Model, read: Read) -> dict[str, Any]:

@@ -11,10 +11,14 @@ from serving.snapshots import Key
 
 PROBLEMS = {
     400: "The body is not JSON.",
+    401: "An API key is needed.",
+    403: "The API key has not the scope that is needed.",
     404: "A series is not known.",
+    408: "The body did not arrive in time.",
     413: "The body is larger than 1 MiB.",
     415: "The body is not declared as JSON.",
     422: "A field is missing, unknown or out of its range.",
+    429: "Too many requests at once; Retry-After says when to ask again.",
     503: "No model is served yet, or the features or the publication are not there.",
 }
 QUERY = (422, 503)

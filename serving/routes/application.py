@@ -10,8 +10,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from serving.api.system import Problem
-from serving.problems import Edge, install
+from serving.edge import Edge, is_open, scope_of
+from serving.metrics import Metrics
+from serving.problems import install
 from serving.routes import forecasts, insight, planning, system
+from serving.routes.answers import problems
 from serving.service import ForecastService
 
 DOCS = Path(__file__).parent.parent / "web" / "docs.html"
@@ -40,12 +43,20 @@ def create_api(
         docs_url=None,
         redoc_url=None,
     )
-    api.add_middleware(Edge, record=service.record, clock=clock, echo_request_id=echo_request_id)
+    metrics = Metrics()
+    api.add_middleware(
+        Edge,
+        settings=lambda: service.settings,
+        record=service.record,
+        metrics=metrics,
+        clock=clock,
+        echo_request_id=echo_request_id,
+    )
     install(api)
     api.include_router(forecasts.routes(service, clock))
     api.include_router(insight.routes(service))
     api.include_router(planning.routes(service, clock))
-    api.include_router(system.routes(service))
+    api.include_router(system.routes(service, metrics))
     _add_docs(api)
     return api
 
@@ -72,7 +83,23 @@ def _add_docs(api: FastAPI) -> None:
             model = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = schema["components"]["schemas"]
             schemas |= {**model.pop("$defs"), "Problem": model}
-            api.openapi_schema = schema
+            api.openapi_schema = _with_edge(schema)
         return api.openapi_schema
 
     api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _with_edge(schema: dict[str, Any]) -> dict[str, Any]:
+    """The document with what the edge asks for and answers on every route that is not open."""
+    bearer = {"type": "http", "scheme": "bearer", "description": "Needed once a key was created."}
+    schema["components"]["securitySchemes"] = {"key": bearer}
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            if is_open(path):
+                continue
+            statuses = [401, 429, *([403] if scope_of(method.upper(), path) == "admin" else [])]
+            statuses += [408] if method == "post" else []
+            added = {str(s): answer for s, answer in problems(*statuses).items()}
+            operation["responses"] = dict(sorted({**operation["responses"], **added}.items()))
+            operation["security"] = [{"key": []}]
+    return schema

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from fastapi.responses import PlainTextResponse
 
 from serving.api.system import (
     Health,
@@ -13,13 +14,14 @@ from serving.api.system import (
     ServerReady,
     Status,
 )
+from serving.metrics import Metrics
 from serving.routes.answers import problems
 from serving.service import ForecastService
 
 ModelName = Annotated[str, Path(min_length=1, max_length=64, examples=["demand"])]
 
 
-def routes(service: ForecastService) -> APIRouter:
+def routes(service: ForecastService, metrics: Metrics) -> APIRouter:
     """What machines ask before they send work, and people before they trust an answer."""
     router = APIRouter()
 
@@ -60,6 +62,19 @@ def routes(service: ForecastService) -> APIRouter:
     def ready() -> Health:
         """Forecasts can be made: a model is loaded and the feature store answers."""
         return service.ready()
+
+    @router.get(
+        "/metrics",
+        summary="Metrics of this replica for Prometheus",
+        response_description="The metrics.",
+        response_class=PlainTextResponse,
+        tags=["health"],
+    )
+    async def measured() -> PlainTextResponse:
+        """Requests, times, refusals, the served version and whether features are the last ones."""
+        version, degraded = service.info().version, service.degraded
+        text = metrics.text(version, degraded=degraded, lost=service.spool_lost)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     _open_inference(router, service)
     return router

@@ -68,7 +68,7 @@ class ArithmeticModel:
         lead_time: int,
         service_levels: Sequence[float],
         *,
-        first_step: int = 1,
+        first_step: int = 1,  # noqa: ARG002
     ) -> pl.DataFrame:
         """The sum is uniform between 0 and twice its mean."""
         sums = self.forecast(features, plan, lead_time).group_by(KEYS).agg(pl.col("y_hat").sum())
@@ -154,7 +154,11 @@ def configure(service: ForecastService, state: Path) -> Callable[[str | None], N
 @pytest.fixture
 def bare_client(service: ForecastService) -> TestClient:
     """A client of the API with no model configured."""
-    return TestClient(create_api(service, clock=lambda: NOW), raise_server_exceptions=False)
+    return TestClient(
+        create_api(service, clock=lambda: NOW),
+        base_url="http://127.0.0.1",
+        raise_server_exceptions=False,
+    )
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_the_internal_port_is_bound_to_the_nodes_address(replica: Any) -> None:
 
 
 def test_a_replica_answers_before_and_after_it_is_configured(replica: Any, tmp_path: Path) -> None:
-    client = TestClient(replica.__serve_build_asgi_app__())
+    client = TestClient(replica.__serve_build_asgi_app__(), base_url="http://127.0.0.1")
     assert client.get("/v1/health/ready").status_code == 503
     config = {"state_dir": str(tmp_path), "version": "1", "champion": str(tmp_path / "1")}
     asyncio.run(replica.reconfigure(config))
@@ -42,7 +42,7 @@ def test_a_replica_answers_before_and_after_it_is_configured(replica: Any, tmp_p
 
 
 def test_ray_echoes_the_request_id_so_the_replica_does_not(replica: Any) -> None:
-    client = TestClient(replica.__serve_build_asgi_app__())
+    client = TestClient(replica.__serve_build_asgi_app__(), base_url="http://127.0.0.1")
     answer = client.get("/v1/health/ready", headers={"X-Request-ID": "abc"})
     assert "x-request-id" not in answer.headers
     assert answer.json()["request_id"] == "abc"
