@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status lint format bench clean
+.PHONY: help demo test up down status lint format bench bench-gates clean
 
 export UV_PYTHON_DOWNLOADS := never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 ROOMS := flows serving checks models feature_repo data
 
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Run the whole system on real sales: from raw data to a served forecast.
 	@$(PYTHON) demo.py
@@ -42,6 +42,9 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed by itself.
 
 bench: $(INSTALLED) ## Measure speed against the bare libraries; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks
+
+bench-gates: $(INSTALLED) ## Judge the retraining gate on worlds of known truth; writes benchmarks/results.
+	@$(PYTHON) -m benchmarks.gates
 
 clean: $(PYTHON) ## Delete everything that was written at run time; asks first.
 	@$(PYTHON) stack.py clean

@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from checks.account import account
 from checks.gates import GateDecision
 from data import ledger, publication
 from data.settings import Settings
@@ -20,14 +21,11 @@ def keep(settings: Settings, decision: GateDecision, subject: str) -> None:
             gate=decision.gate,
             outcome=decision.outcome,
             reasons=decision.reasons,
-            measurements=decision.measurements,
+            measurements={"subject": subject, **decision.measurements},
         )
         publication.write_table(settings.published_dir, "decisions", query(con, "decisions"))
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
-    measured = "\n".join(f"| {k} | {v} |" for k, v in decision.measurements.items())
     create_markdown_artifact(
         key=f"gate-{decision.gate}",
-        markdown=f"# {decision.outcome}: {subject}\n\n{reasons}\n\n"
-        f"| measured | value |\n|---|---|\n{measured}\n",
+        markdown=account(decision, subject),
         description=f"{subject}: {decision.outcome}",
     )

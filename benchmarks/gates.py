@@ -1,0 +1,405 @@
+"""Runs the retraining gate on worlds with a known truth; adds its rows to gates.json.
+
+Every world goes through the functions that production uses: deliveries through their contract and
+history, features, forecasts, evidence, decision, week by week. `python -m benchmarks.gates` judges
+the seeds that no threshold was tuned on, `--tuning` prints what the others measure. What a seed
+gave is kept in the state folder until the code that it ran on changes, so that a run that was cut
+off goes on.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import report
+from benchmarks.rows import Row, plain_row
+from benchmarks.worlds import SHIFTS, THANKSGIVING_WEEK, Base, Shift, World, read_base, world
+from checks import intake
+from checks.evidence import Evidence, evidence
+from checks.gates import GateDecision, decide_retrain
+from data.ledger import failed_checks
+from data.schema import KEYS
+from data.settings import ROOT, Settings
+from data.snapshots import choose_series
+from data.warehouse import SQL_DIR, Connection, known_at_morning, sales_as_of
+from feature_repo.build import feature_rows
+from models import forecaster
+from models.assembly import matrix_spec, needed_cutoffs
+from models.backtest import TrainingData
+from models.baselines import SEASONAL_NAIVE
+from models.dataset import target_days
+from models.forecaster import Forecaster
+from models.training import train
+
+SEEDS = range(10)  # judged
+TUNING_SEEDS = range(100, 110)  # thresholds were set on these
+MODEL_SEED = 99  # the world that the one model of all worlds is trained on
+WEEKS = 14  # deliveries after the first cutoff, to the middle of December
+WATCHED_WEEKS = 6  # after a shift began; a shift that is not seen by then was missed
+POISONED_WEEKS = 3
+ISSUES = 12  # newest forecasts that a decision reads
+LAYERS = {"hold": "quality", "alert": "drift", "retrain": "performance", "fall_back": "performance"}
+CODE = ("checks", "benchmarks/worlds.py", "models/decay.py", "feature_repo/store_weeks.py")
+
+
+@dataclass(frozen=True)
+class Week:
+    """One decision in one world; `days` since the shift began, 0 in a clean world."""
+
+    seed: int
+    shift: str
+    size: float
+    cutoff: str
+    days: int
+    outcome: str
+    reasons: tuple[str, ...]
+    measured: dict[str, float | int | str | None]
+
+    @property
+    def layer(self) -> str:
+        return LAYERS.get(self.outcome, "none")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed's warehouse, with the model and the series of its clean world."""
+
+    settings: Settings
+    con: Connection
+    model: Forecaster
+    series: pl.DataFrame
+    folder: Path
+
+    def deliver(self, sales: pl.DataFrame, until: date) -> list[str]:
+        """Delivers rows the morning after a day; returns the checks that refused them."""
+        path, as_of = self.folder / "delivery.parquet", self.morning(until)
+        sales.write_parquet(path)
+        taken = intake.take(
+            self.con,
+            self.settings,
+            source="parquet",
+            path=str(path),
+            since=None,
+            until=None,
+            as_of=as_of,
+        )
+        return failed_checks(self.con, as_of) if taken.publication is None else []
+
+    def forget(self, since: date) -> None:
+        """Undoes what was delivered after a day's morning."""
+        times = {"landing": "known_at", "sales": "known_at", "quarantine": "known_at"}
+        times |= {"ingest_log": "as_of", "contract_results": "checked_at"}
+        for table, column in times.items():
+            self.con.execute(f"DELETE FROM {table} WHERE {column} > $1", [self.morning(since)])
+
+    def morning(self, day: date) -> datetime:
+        return known_at_morning(day, self.settings.timezone)
+
+    def issue(self, sales: pl.DataFrame, plan: pl.DataFrame, cutoff: date) -> pl.DataFrame:
+        """Forecasts of the model and of seasonal naive from a cutoff."""
+        features = features_of(self.settings, sales, plan, self.series, cutoff)
+        horizon = self.model.horizon
+        ahead = plan.filter(pl.col("ds").is_between(cutoff, cutoff + timedelta(days=horizon)))
+        own = self.model.forecast(features, ahead, horizon)
+        own = own.with_columns(model=pl.lit(self.model.version))
+        return pl.concat([own, seasonal_naive(sales, features, horizon)], how="diagonal_relaxed")
+
+    def week(
+        self, made: World, issued: list[pl.DataFrame], cutoff: date
+    ) -> tuple[GateDecision, Evidence | None]:
+        """Delivers the week that ends at a cutoff, forecasts from it and asks the gate."""
+        days = pl.col("ds").is_between(cutoff - timedelta(days=6), cutoff)
+        if failed := self.deliver(made.sales.filter(days), cutoff):
+            reason = f"refused: {', '.join(failed)}"
+            return GateDecision("retrain", "hold", (reason,), {}), None
+        sales = sales_as_of(self.con, self.morning(cutoff))
+        plan = made.plan.filter(pl.col("known_at") <= self.morning(cutoff))
+        issued.append(self.issue(sales, plan, cutoff))
+        seen = evidence(
+            self.settings,
+            issued=pl.concat(issued[-ISSUES:]),
+            sales=sales,
+            plan=plan.filter(pl.col("ds") <= cutoff),
+            series=self.series,
+            version=self.model.version,
+            backtest_ratio=self.model.manifest.backtest["naive ratio"],
+            until=cutoff,
+        )
+        unusual = [f"{seen.quality.contract}: {r.check}" for r in seen.quality.failures]
+        # Age, cooldown and cap read a clock, no data: they are left out.
+        decision = decide_retrain(
+            failed_checks=unusual,
+            model_age_days=0,
+            days_since_training=None,
+            recent_trainings=0,
+            **seen.measured(),
+        )
+        return decision, seen
+
+
+def features_of(
+    settings: Settings, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame, cutoff: date
+) -> pl.DataFrame:
+    views = feature_rows(
+        sales, plan, series, cutoff=cutoff, snapshot_id="", closed_days=settings.closed_days
+    )
+    one = views["demand"].join(views["store_demand"], on="store_id")
+    return one.with_columns(cutoff=pl.lit(cutoff))
+
+
+def seasonal_naive(sales: pl.DataFrame, features: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """The same weekday's sales in the week before the cutoff, for every week ahead."""
+    weeks = (pl.col("step") - 1) // 7 + 1
+    last = sales.select(*KEYS, pl.col("ds").alias("then"), y_hat="y")
+    return (
+        target_days(features, horizon)
+        .with_columns(then=pl.col("ds") - pl.duration(days=7 * weeks))
+        .join(last, on=[*KEYS, "then"], how="left", maintain_order="left")
+        .with_columns(pl.col("y_hat").fill_null(0.0), model=pl.lit(SEASONAL_NAIVE))
+        .drop("then")
+    )
+
+
+def series_of(settings: Settings, sales: pl.DataFrame) -> pl.DataFrame:
+    return choose_series(
+        sales,
+        settings.first_cutoff,
+        min_days=settings.series_min_days,
+        active_days=settings.series_active_days,
+    )
+
+
+def train_model(settings: Settings, base: Base, folder: Path) -> None:
+    """Trains the one model of all worlds, with the default parameters, unless it is there."""
+    if (folder / forecaster.DIGESTS).exists():
+        return
+    cutoff = settings.first_cutoff
+    made = world(base, MODEL_SEED, None, 0, cutoff)
+    sales = made.sales.filter(pl.col("ds") <= cutoff)
+    series = series_of(settings, sales)
+    first: date = sales["ds"].min()  # type: ignore[assignment]
+    cutoffs = needed_cutoffs(first, cutoff, settings.horizon)
+    data = TrainingData(
+        cutoff=cutoff,
+        horizon=settings.horizon,
+        snapshot_id="worlds",
+        features=pl.concat(features_of(settings, sales, made.plan, series, c) for c in cutoffs),
+        sales=sales.join(series, on=KEYS, how="semi"),
+        plan=made.plan.join(series, on=KEYS, how="semi"),
+        spec=matrix_spec(settings, series),
+    )
+    journal = folder.with_suffix(".journal")
+    training = train(data, storage=journal, name="worlds", trials=1, seconds=600, seed=7)
+    manifest = replace(training.manifest, version=folder.name)
+    forecaster.save(folder, training.booster.model_to_string(), manifest)
+
+
+def start_of(seed: int) -> date:
+    """The Monday on which a seed's shifts begin."""
+    return date(2017, 10, 9) + timedelta(weeks=seed % 3)
+
+
+def run_seed(settings: Settings, base: Base, model: Forecaster, seed: int) -> Iterator[Week]:
+    """The clean world of a seed and, from its start on, every shifted one beside it."""
+    start, first = start_of(seed), settings.first_cutoff
+    clean = world(base, seed, None, 0, start)
+    with tempfile.TemporaryDirectory() as name, duckdb.connect() as con:
+        con.execute("SET TimeZone='UTC'")
+        con.execute((SQL_DIR / "tables.sql").read_text())
+        run = Run(settings, con, model, series_of(settings, clean.sales), Path(name))
+        if failed := run.deliver(clean.sales.filter(pl.col("ds") <= first), first):
+            raise AssertionError(f"The clean history of seed {seed} was refused: {failed}")
+        issued = [run.issue(sales_as_of(con, run.morning(first)), clean.plan, first)]
+        for k in range(1, WEEKS + 1):
+            cutoff = first + timedelta(weeks=k)
+            if cutoff == start + timedelta(days=6):
+                for shift in SHIFTS:
+                    for size in shift.sizes:
+                        made = world(base, seed, shift, size, start)
+                        yield from run_shift(run, made, list(issued), seed, shift, size)
+                        run.forget(cutoff - timedelta(weeks=1))
+            decision, _ = run.week(clean, issued, cutoff)
+            yield _record(seed, None, 0.0, cutoff, 0, decision)
+
+
+def run_shift(
+    run: Run, made: World, issued: list[pl.DataFrame], seed: int, shift: Shift, size: float
+) -> Iterator[Week]:
+    """A shifted world until its layer saw it; a poisoned one longer: none may be trained on."""
+    start = began = start_of(seed)
+    weeks = POISONED_WEEKS if shift.layer == "quality" else WATCHED_WEEKS
+    if shift.layer == "none":
+        began = THANKSGIVING_WEEK - timedelta(weeks=int(size))
+        weeks = (began - start).days // 7 + WATCHED_WEEKS - 1
+    for k in range(weeks):
+        cutoff = start + timedelta(days=7 * k + 6)
+        decision, _ = run.week(made, issued, cutoff)
+        week = _record(seed, shift, size, cutoff, (cutoff - began).days + 1, decision)
+        if week.days > 0:
+            yield week
+        if week.layer == shift.layer != "quality" and shift.layer != "none":
+            return
+
+
+def _record(
+    seed: int, shift: Shift | None, size: float, cutoff: date, days: int, decision: GateDecision
+) -> Week:
+    name = shift.name if shift else "nothing"
+    measured = dict(decision.measurements)
+    outcome, reasons = decision.outcome, decision.reasons
+    return Week(seed, name, size, str(cutoff), days, outcome, reasons, measured)
+
+
+# ------------------------------------------------------------------------ processes
+
+
+@cache
+def _base() -> Base:
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone='UTC'")
+        return read_base(con, Settings())
+
+
+def _folder(settings: Settings) -> Path:
+    """Results of this code; other code has another folder."""
+    files = sorted(f for name in CODE for f in [ROOT / name, *(ROOT / name).rglob("*")])
+    text = b"".join(f.read_bytes() for f in files if f.suffix in (".py", ".yml"))
+    return settings.state_dir / "worlds" / hashlib.sha256(text).hexdigest()[:12]
+
+
+def _seed_file(job: tuple[int, Path, Path]) -> Path:
+    """Runs a seed unless its file is there; whole or not at all."""
+    seed, folder, model = job
+    path = folder / f"{seed}.json"
+    if not path.exists():
+        weeks = run_seed(Settings(), _base(), Forecaster.load(model), seed)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps([asdict(week) for week in weeks]))
+        part.rename(path)
+    return path
+
+
+def run_seeds(settings: Settings, seeds: Sequence[int]) -> list[Week]:
+    """Every week of every world of the seeds, two seeds at a time."""
+    folder, model = _folder(settings), settings.state_dir / "worlds" / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    train_model(settings, _base(), model)
+    os.environ |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    jobs = [(seed, folder, model) for seed in seeds]
+    weeks: list[Week] = []
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        for path in pool.imap_unordered(_seed_file, jobs):
+            weeks += [Week(**raw) for raw in json.loads(path.read_text())]
+            print(f"seed {path.stem} done", flush=True)
+    return weeks
+
+
+# ----------------------------------------------------------------------------- rows
+
+
+def rows_of(weeks: Sequence[Week]) -> list[Row]:
+    """The rows of gates.json: summary first, then two per seeded world."""
+    clean = [w for w in weeks if w.shift == "nothing" and w.outcome != "insufficient"]
+    per_40 = 40 / max(len(clean), 1)
+    found, first, delays, rows = [], [], [], []
+    for shift in SHIFTS:
+        for size in shift.sizes:
+            own = [w for w in weeks if (w.shift, w.size) == (shift.name, size)]
+            name = f"{shift.name} {size:+g} ({shift.layer})"
+            if shift.layer == "none":
+                seeds = max(len({w.seed for w in own}), 1)
+                wrong = {w.seed for w in own if w.layer == "performance"}
+                rows.append(_at_most(f"retrained: {name}", "share", len(wrong) / seeds))
+                continue
+            by_seed = [[w for w in own if w.seed == s] for s in sorted({w.seed for w in own})]
+            seen = [next((w for w in world if w.layer == shift.layer), None) for world in by_seed]
+            alarms = [next((w for w in world if w.layer != "none"), None) for world in by_seed]
+            found += [w is not None for w in seen]
+            first += [w.layer == shift.layer for w in alarms if w]
+            delays = [w.days for w in seen if w]
+            rows.append(plain_row(f"recall: {name}", "share", len(delays) / len(seen)))
+            if delays:
+                rows.append(plain_row(f"delay: {name}", "days", statistics.median(delays)))
+    poisoned = {s.name for s in SHIFTS if s.layer == "quality"}
+    trained = [w for w in weeks if w.shift in poisoned and w.layer == "performance"]
+    return [
+        plain_row("drift_recall", "share", statistics.mean(found), target=0.9),
+        plain_row("right_layer_share", "share", statistics.mean(first), target=0.95),
+        _at_most(
+            "false_retrains_per_40_clean_weeks",
+            "retrains",
+            sum(w.layer == "performance" for w in clean) * per_40,
+            1.0,
+        ),
+        _at_most("retrains_on_poisoned_data", "retrains", len(trained), 0.0),
+        _at_most(
+            "false_alerts_per_40_clean_weeks",
+            "alerts",
+            sum(w.layer == "drift" for w in clean) * per_40,
+        ),
+        _at_most(
+            "false_holds_per_40_clean_weeks",
+            "holds",
+            sum(w.layer == "quality" for w in clean) * per_40,
+        ),
+        plain_row("clean_weeks", "decisions", len(clean)),
+        plain_row("seeded_worlds", "worlds", len(found)),
+        *rows,
+    ]
+
+
+def _at_most(metric: str, unit: str, value: float, target: float | None = None) -> Row:
+    row = plain_row(metric, unit, value)
+    return row if target is None else {**row, "target": target, "met": value <= target}
+
+
+def show(weeks: Sequence[Week]) -> None:
+    """Prints what each world measured at each decision, to set thresholds by."""
+    for w in sorted(weeks, key=lambda w: (w.shift, w.size, w.seed, w.days, w.cutoff)):
+        print(w.shift, w.size, w.seed, w.cutoff, w.days, w.outcome, "; ".join(w.reasons))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the worlds, prints a table and writes the result file; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description="The retraining gate on worlds of known truth.")
+    parser.add_argument("--tuning", action="store_true", help="print the seeds to tune on")
+    parser.add_argument("--seeds", type=int, default=10, help="how many seeds")
+    chosen = parser.parse_args(arguments)
+    seeds = (TUNING_SEEDS if chosen.tuning else SEEDS)[: chosen.seeds]
+    weeks = run_seeds(Settings(), seeds)
+    rows = rows_of(weeks)
+    if chosen.tuning:
+        show(weeks)
+    else:
+        report.save("gates", rows, merge=True)
+    table = Table()
+    for column in ("metric", "unit", "ours", "target", "met"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(
+            *(
+                "" if row[c] is None else str(row[c])
+                for c in ("metric", "unit", "ours", "target", "met")
+            )
+        )
+    Console().print(table)
+    return int(any(row["met"] is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""Evidence of a day is made of frames, and a manager can read what the gate made of it."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from checks.account import MEANING, account
+from checks.evidence import Evidence, evidence
+from checks.gates import GateDecision, decide_retrain
+from checks.monitoring import decide, monitoring
+from data.schema import FORECAST, KEYS
+from data.settings import Settings
+from models.baselines import SEASONAL_NAIVE
+
+UNTIL = date(2017, 9, 10)
+NOW = datetime.fromisoformat("2017-09-11T10:00:00+00:00")
+
+
+class Champion:
+    version = "3"
+    trained_cutoff = UNTIL - timedelta(days=30)
+
+
+@pytest.fixture(scope="module")
+def issued(sales: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """Version 3 misses the truth by one unit, naive by three, from six cutoffs a week apart."""
+    cutoffs = pl.DataFrame({"cutoff": [UNTIL - timedelta(weeks=k) for k in range(6)]})
+    steps = pl.DataFrame({"step": range(1, 29)}, schema={"step": pl.Int32})
+    grid = series.join(cutoffs, how="cross").join(steps, how="cross")
+    grid = grid.with_columns(ds=pl.col("cutoff") + pl.duration(days=pl.col("step")))
+    truth = grid.join(sales.select(*KEYS, "ds", "y"), on=[*KEYS, "ds"], how="left")
+    y = pl.col("y").fill_null(0.0)
+    quantiles = {c: y + 1 for c in FORECAST if c.startswith("q0")} | {"q0.1": y - 1}
+    own = truth.with_columns(y_hat=y + 1, model=pl.lit("3"), **quantiles)
+    naive = truth.with_columns(y_hat=y + 3, model=pl.lit(SEASONAL_NAIVE))
+    return pl.concat([own, naive], how="diagonal").drop("y")
+
+
+@pytest.fixture(scope="module")
+def seen(
+    issued: pl.DataFrame, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
+) -> Evidence:
+    return evidence(
+        Settings(_env_file=None, drift_statistics="scipy"),
+        issued=issued,
+        sales=sales,
+        plan=plan,
+        series=series,
+        version="3",
+        backtest_ratio=0.5,
+        until=UNTIL,
+    )
+
+
+def test_matured_forecasts_are_measured_by_week(seen: Evidence) -> None:
+    decay = seen.decay
+    assert decay.matured_days == 35
+    assert decay.naive_ratio == pytest.approx(1 / 3)
+    assert decay.loss_ratio == pytest.approx(2 / 3)
+    assert decay.loss_cusum == 0
+    assert decay.naive_weeks == 0
+    assert decay.coverage is not None
+    assert decay.coverage.share == 1
+    assert decay.bias_cusum is not None
+    assert decay.bias_cusum > 0
+
+
+def test_days_near_a_holiday_say_nothing_of_decay(seen: Evidence) -> None:
+    labor_day = next(w for w in seen.decay.weeks.rows(named=True) if w["week"] == UNTIL)
+    full = next(w for w in seen.decay.weeks.rows(named=True) if w["week"] == date(2017, 8, 27))
+    assert labor_day["rows"] / 5 < full["rows"] / 3  # five cutoffs reach the one, three the other
+    assert seen.muted == "2017-09-04"
+    assert seen.drift == []
+
+
+def test_what_was_measured_is_what_the_gate_is_asked(seen: Evidence) -> None:
+    trainings = [NOW - timedelta(days=29), NOW - timedelta(days=12), NOW - timedelta(days=31)]
+    state = monitoring(
+        Champion(),  # type: ignore[arg-type]
+        seen,
+        failed_checks=[],
+        trainings=trainings,
+        now=NOW,
+    )
+    assert (state.days_since_training, state.recent_trainings) == (12, 2)
+    assert state.model_age_days == 30
+    decision = decide(state)
+    assert decision.outcome == "retrain"
+    assert "the model is 30 days old, more than 28" in decision.reasons
+    assert decision.train
+
+
+def test_sales_that_were_never_like_this_hold_the_gate(
+    issued: pl.DataFrame, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
+) -> None:
+    recent = pl.col("ds") > UNTIL - timedelta(days=7)
+    cents = sales.with_columns(pl.when(recent).then(pl.col("price") * 100).otherwise("price"))
+    state = monitoring(
+        Champion(),  # type: ignore[arg-type]
+        evidence(
+            Settings(_env_file=None, drift_statistics="scipy"),
+            issued=issued,
+            sales=cents,
+            plan=plan,
+            series=series,
+            version="3",
+            backtest_ratio=0.5,
+            until=UNTIL,
+        ),
+        failed_checks=["sales: rows"],
+        trainings=[],
+        now=NOW,
+    )
+    assert state.failed_checks == ["history: rows far from their usual price", "sales: rows"]
+    assert decide(state).outcome == "hold"
+    assert state.days_since_training is None
+
+
+HEALTHY: dict[str, Any] = {
+    "failed_checks": [],
+    "drifted": ["price"],
+    "n_features": 4,
+    "muted": "",
+    "matured_days": 28,
+    "loss_cusum": 0.1,
+    "bias_cusum": -0.05,
+    "loss_ratio": 1.0,
+    "naive_ratio": 0.7,
+    "naive_weeks": 0,
+    "coverage_80": 0.8,
+    "coverage_low": 0.78,
+    "coverage_high": 0.82,
+    "model_age_days": 28,
+    "days_since_training": None,
+    "recent_trainings": 0,
+}
+
+
+def test_an_account_says_outcome_meaning_reasons_and_limits() -> None:
+    decision = decide_retrain(**HEALTHY)
+    text = account(decision, "scheduled retraining")
+    assert text.startswith("# alert: scheduled retraining\n")
+    assert f"{MEANING['alert']} A training follows." in text
+    assert all(f"- {reason}" in text for reason in decision.reasons)
+    assert "| Did the conditions of trade move? Drifted | price of 4 features |" in text
+    assert (
+        "| Sales inside the 80 % band, with 95 % bounds | 0.8 (0.78 to 0.82) | 0.7 to 0.9 |" in text
+    )
+    muted = account(decide_retrain(**HEALTHY | {"muted": "2017-11-23", "drifted": []}), "x")
+    assert "not judged, 2017-11-23 is a holiday" in muted
+    unknown = account(decide_retrain(**HEALTHY | {"naive_ratio": None}), "x")
+    assert "No training follows." in unknown
+    assert "not measured" in unknown
+
+
+def test_every_outcome_has_a_meaning_and_promotions_are_told_too() -> None:
+    for outcome in ("hold", "insufficient", "pass", "alert", "retrain", "fall_back"):
+        assert MEANING[outcome]  # type: ignore[index]
+    text = account(GateDecision("promote", "hold", ("no better",), {"ratio": 1.02}), "version 4")
+    assert (
+        text
+        == "# hold: version 4\n\n- no better\n\n| measured | value |\n|---|---|\n| ratio | 1.02 |\n"
+    )
