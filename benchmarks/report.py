@@ -1,6 +1,7 @@
 """Keeps result files, and fills the generated blocks of documents from them.
 
-A document says `<!-- table NAME [PATTERN ...] -->` or `<!-- value NAME METRIC COLUMN FORMAT -->`;
+A document says `<!-- table NAME [PATTERN ...] -->`, `<!-- value NAME METRIC COLUMN FORMAT -->` or
+`<!-- routes -->`;
 what stands from there to `<!-- end -->` is written by `make bench` and by `python -m
 benchmarks.report`, never by hand. PATTERN picks metrics by name, `*` for any text.
 """
@@ -21,7 +22,7 @@ from data.settings import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "target", "met")
-BLOCK = re.compile(r"<!-- (table|value) ([^>]+?) -->.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (table|value|routes)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL)
 
 
 def save(name: str, rows: Sequence[Row], *, merge: bool = False) -> None:
@@ -77,8 +78,11 @@ def fill(text: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         kind, what = found.groups()
-        content = f"\n{table(*what.split())}" if kind == "table" else value(*what.split())
-        return f"<!-- {kind} {what} -->{content}<!-- end -->"
+        if kind == "value":
+            content = value(*what.split())
+        else:
+            content = f"\n{routes() if kind == 'routes' else table(*what.split())}"
+        return f"<!-- {kind}{what} -->{content}<!-- end -->"
 
     return BLOCK.sub(block, text)
 
@@ -97,6 +101,22 @@ def table(name: str, *patterns: str) -> str:
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(_cell(row[c]) for c in columns)} |" for row in rows]
     return "\n".join([*lines, "", f"{found['machine']}; commit `{found['commit'][:10]}`", ""])
+
+
+def routes() -> str:
+    """The routes of the forecast API as a Markdown table, out of its OpenAPI document."""
+    # Imported late: the pages that hold figures only are filled in no time.
+    from serving.edge import scope_of
+    from serving.routes.application import create_api
+    from serving.service import ForecastService
+
+    lines = ["| route | what | scope |", "|---|---|---|"]
+    for path, methods in create_api(ForecastService()).openapi()["paths"].items():
+        for method, about in methods.items():
+            open_to_all = "security" not in about
+            scope = "open" if open_to_all else scope_of(method.upper(), path)
+            lines.append(f"| `{method.upper()} {path}` | {about['summary']} | {scope} |")
+    return "\n".join([*lines, ""])
 
 
 def value(name: str, metric: str, column: str, form: str) -> str:
