@@ -148,12 +148,13 @@ def online_row(settings: Settings, snapshot: Path) -> Row:
 def training_row(settings: Settings, snapshot: Path) -> Row:
     """Matrix, binning and fit of one booster, against the fit alone on a matrix that is there."""
     with connect(settings) as con:
+        versions = query(con, "sales_versions")
         plan = query(con, "plan_versions", since=None, until=None)
-    data = training_data(settings, snapshot, plan)
+    data = training_data(settings, snapshot, versions, plan)
     ready = data.training_set(data.cutoff)
 
     def ours() -> None:
-        fresh = training_data(settings, snapshot, plan)
+        fresh = training_data(settings, snapshot, versions, plan)
         gbm.fit(fresh.training_set(fresh.cutoff), gbm.DEFAULTS, settings.seed)
 
     def theirs() -> None:

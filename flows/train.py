@@ -21,10 +21,11 @@ from models.training import train as train_model
 
 @task
 def collect(settings: Settings, snapshot: Path) -> TrainingData:
-    """Reads features through Feast, sales from the snapshot and the plan from the warehouse."""
+    """Reads features through Feast, sales from the snapshot, all versions from the warehouse."""
     with connect(settings) as con:
+        versions = query(con, "sales_versions")
         plan = query(con, "plan_versions", since=None, until=None)
-    return training_data(settings, snapshot, plan)
+    return training_data(settings, snapshot, versions, plan)
 
 
 @task

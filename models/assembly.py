@@ -101,8 +101,14 @@ def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[
     return missing
 
 
-def training_data(settings: Settings, folder: Path, plan: pl.DataFrame) -> TrainingData:
-    """Everything a training at the snapshot's cutoff reads; `plan` of past and coming days."""
+def training_data(
+    settings: Settings, folder: Path, versions: pl.DataFrame, plan: pl.DataFrame
+) -> TrainingData:
+    """Everything a training at the snapshot's cutoff reads.
+
+    `versions` and `plan` are all versions of the sales and of the promotion plan, of past and
+    coming days.
+    """
     snapshot_id, cutoff, sales, series = read_snapshot(folder)
     first_day: date = sales["ds"].min()  # type: ignore[assignment]
     cutoffs = needed_cutoffs(first_day, cutoff, settings.horizon)
@@ -114,6 +120,8 @@ def training_data(settings: Settings, folder: Path, plan: pl.DataFrame) -> Train
         sales=sales.join(series, on=KEYS, how="semi"),
         plan=plan.join(series, on=KEYS, how="semi"),
         spec=matrix_spec(settings, series),
+        versions=versions.join(series, on=KEYS, how="semi"),
+        timezone=settings.timezone,
     )
 
 

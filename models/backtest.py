@@ -11,8 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data.schema import KEYS
+from data.warehouse import known_at_morning
+from feature_repo.build import known_versions
 from models import gbm
 from models.dataset import Matrix, MatrixSpec, actuals, design_matrix, history, target_days
+from models.day_profile import Profile, calendar_forecast, fit_profile, with_calendar
 from models.metrics import level_scales
 
 
@@ -21,7 +24,8 @@ class TrainingData:
     """Everything a training reads, as known when its cutoff was over.
 
     `features` holds the rows of every training cutoff and fold (store_id, item_id, cutoff, …) from
-    the feature store, `sales` and `plan` what was known at the cutoff.
+    the feature store, `sales` and `plan` what was known at the cutoff. `versions` are all versions
+    of the sales (schema SALES): a fold before the cutoff learns from what was known then.
     """
 
     cutoff: date
@@ -31,6 +35,8 @@ class TrainingData:
     sales: pl.DataFrame
     plan: pl.DataFrame
     spec: MatrixSpec
+    versions: pl.DataFrame
+    timezone: str
 
     @cached_property
     def grid(self) -> pl.DataFrame:
@@ -44,24 +50,47 @@ class TrainingData:
         return x.astype(np.float32), closed
 
     def training_set(self, until: date) -> lgb.Dataset:
-        """Rows whose target day is over by `until`, binned."""
-        rows = self.grid.select((pl.col("ds") <= until) & pl.col("y").is_not_null())
-        mask = rows.to_series().to_numpy()
-        return gbm.dataset(self.matrix[0][mask], self.grid["y"].to_numpy()[mask])
+        """Rows whose target day is over by `until`, with the actuals known then, binned."""
+        grid = self.grid.select(*KEYS, "ds")
+        known = self.known(until)
+        y = actuals(grid, known, until=until, closed_days=self.spec.closed_days)["y"]
+        mask = y.is_not_null().to_numpy()
+        return gbm.dataset(self.matrix[0][mask], y.to_numpy()[mask])
+
+    def known(self, cutoff: date) -> pl.DataFrame:
+        """Sales as they were known the morning after a fold's cutoff, without later revisions."""
+        if cutoff >= self.cutoff:
+            return self.sales
+        return known_versions(self.versions, known_at_morning(cutoff, self.timezone))
+
+    def history(self, cutoff: date) -> pl.DataFrame:
+        """Dense days of every series up to a cutoff, as known then; see models.dataset.history."""
+        series = self.features.select(KEYS).unique()
+        return history(self.known(cutoff), series, cutoff, self.spec.closed_days)
+
+    def profile(self, cutoff: date) -> Profile:
+        """The chain's calendar, learnt from the history up to a cutoff."""
+        return fit_profile(self.history(cutoff), cutoff, self.spec.holiday_country)
 
     def fold(self, cutoff: date) -> "Fold":
         """The fold that trains on what was over at `cutoff` and forecasts the days after it."""
         mask = (self.grid["cutoff"] == cutoff).to_numpy()
         if not mask.any():
             raise ValueError(f"There are no features of the fold's cutoff {cutoff}.")
-        series = self.features.select(KEYS).unique()
-        dense = history(self.sales, series, cutoff, self.spec.closed_days)
+        dense = self.history(cutoff)
+        calendar = calendar_forecast(
+            self.features.filter(pl.col("cutoff") == cutoff),
+            self.horizon,
+            self.profile(cutoff),
+            self.spec,
+        )
         return Fold(
             cutoff=cutoff,
             train=self.training_set(cutoff),
             grid=self.grid.filter(pl.Series(mask)),
             x=self.matrix[0][mask],
             closed=self.matrix[1][mask],
+            calendar=calendar,
             history=dense,
             scales=level_scales(dense),
         )
@@ -76,13 +105,15 @@ class Fold:
     grid: pl.DataFrame
     x: Matrix
     closed: NDArray[np.bool_]
+    calendar: Matrix
     history: pl.DataFrame
     scales: dict[str, pl.DataFrame]
 
     def forecast(self, params: Mapping[str, object], seed: int) -> pl.DataFrame:
-        """The fold's grid with `y_hat` of a booster that saw nothing after the cutoff."""
-        booster = gbm.fit(self.train, params, seed)
-        return self.grid.with_columns(y_hat=pl.Series(gbm.predict(booster, self.x, self.closed)))
+        """The fold's grid with `y_hat` of a model that saw nothing after the cutoff."""
+        boosted = gbm.predict(gbm.fit(self.train, params, seed), self.x, self.closed)
+        y_hat = with_calendar(boosted, self.calendar, self.closed)
+        return self.grid.with_columns(y_hat=pl.Series(y_hat))
 
 
 def fold_cutoffs(cutoff: date, horizon: int, folds: int) -> list[date]:

@@ -53,13 +53,23 @@ def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> M
     """Planned display and mailer of each target day, (rows, 2); only what was known then."""
     if plan.is_empty():
         return np.zeros((features.height * horizon, 2))
-    grid = target_days(features, horizon)
-    joined = grid.join(plan, on=[*KEYS, "ds"], how="left", maintain_order="left")
-    values = joined.select(pl.col("display", "mailer").fill_null(0)).to_numpy()
+    rows = target_days(features, horizon).with_row_index("row")
     if EVENT_TIME in features.columns and "known_at" in plan.columns:
-        asked = np.repeat(features[EVENT_TIME].dt.epoch("us").to_numpy(), horizon)
-        known = joined["known_at"].dt.epoch("us").fill_null(0).to_numpy()
-        values = np.where((known <= asked)[:, None], values, 0.0)
+        asked = pl.Series("asked", np.repeat(features[EVENT_TIME].to_numpy(), horizon))
+        known = pl.col("known_at") <= pl.col("asked").dt.cast_time_unit("us")
+        found = (
+            rows.with_columns(asked.dt.replace_time_zone("UTC"))
+            .join(plan, on=[*KEYS, "ds"])
+            .filter(known)
+            .sort("known_at", maintain_order=True)
+            .unique("row", keep="last", maintain_order=True)
+        )
+    else:
+        found = rows.join(plan, on=[*KEYS, "ds"])
+    values = np.zeros((rows.height, 2))
+    values[found["row"].to_numpy()] = found.select(
+        pl.col("display", "mailer").fill_null(0)
+    ).to_numpy()
     return values
 
 

@@ -14,6 +14,7 @@ from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
 from models import conformal, explain, gbm, levels
 from models.conformal import Calibration
 from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
+from models.day_profile import Profile, calendar_forecast, with_calendar
 from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
@@ -37,6 +38,7 @@ class Manifest:
     feature_service: str
     snapshot_id: str
     spec: MatrixSpec
+    profile: Profile
     calibration: Calibration
     dependence: Dependence
     backtest: dict[str, float]
@@ -49,16 +51,18 @@ class Manifest:
         raw = json.loads(text)
         spec = raw.pop("spec")
         try:
+            profile = tuple(raw.pop("profile"))
             calibration = Calibration(**raw.pop("calibration"))
             dependence = Dependence(**raw.pop("dependence"))
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"Model version {raw['version']} was trained before intervals had their present "
+                f"Model version {raw['version']} has a manifest of another "
                 f"shape ({error}); run the train deployment for a new one."
             ) from error
         raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
         return cls(
             **raw,
+            profile=profile,
             calibration=calibration,
             dependence=dependence,
             spec=MatrixSpec(
@@ -130,8 +134,10 @@ class Forecaster:
             raise HorizonTooLong(
                 f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} days."
             )
-        x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
-        y_hat = gbm.predict(self.booster, x, closed)
+        spec, profile = self.manifest.spec, self.manifest.profile
+        x, closed = design_matrix(features, plan, horizon, spec)
+        calendar = calendar_forecast(features, horizon, profile, spec)
+        y_hat = with_calendar(gbm.predict(self.booster, x, closed), calendar, closed)
         days = target_days(features, horizon)
         step = days["step"].to_numpy()
         bands = conformal.apply(y_hat, step, self.manifest.calibration, QUANTILES)

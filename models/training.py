@@ -109,6 +109,7 @@ def _fitted(
         feature_service=FEATURE_SERVICE,
         snapshot_id=data.snapshot_id,
         spec=data.spec,
+        profile=data.profile(data.cutoff),
         calibration=_calibration([*newest, unseen], data.horizon),
         dependence=paths.estimate(pl.concat([*newest, unseen])),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},

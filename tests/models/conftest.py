@@ -9,6 +9,7 @@ from models.backtest import TrainingData
 from models.dataset import MatrixSpec
 
 CUTOFF = date(2017, 9, 10)
+ZONE = "America/New_York"
 CLOSED = ("12-25",)
 
 
@@ -23,4 +24,4 @@ def training_frames(sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFram
         )
         one = views["demand"].join(views["store_demand"], on="store_id")
         rows.append(one.with_columns(cutoff=pl.lit(cutoff)))
-    return TrainingData(CUTOFF, 28, "snap", pl.concat(rows), sales, plan, spec)
+    return TrainingData(CUTOFF, 28, "snap", pl.concat(rows), sales, plan, spec, sales, ZONE)

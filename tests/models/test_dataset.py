@@ -73,6 +73,17 @@ def test_a_plan_that_was_not_known_yet_is_not_used(
     assert column(x, "display").sum() == 0
 
 
+def test_of_a_revised_plan_the_newest_version_known_then_is_used(
+    features: pl.DataFrame, plan: pl.DataFrame
+) -> None:
+    revised = plan.with_columns(display=pl.lit(9.0), known_at=datetime(2017, 9, 5, tzinfo=UTC))
+    both = pl.concat([revised, plan])
+    for day, display in ((1, 2.0), (7, 9.0)):
+        asked = features.with_columns(event_timestamp=pl.lit(datetime(2017, 9, day, tzinfo=UTC)))
+        x, _ = design_matrix(asked, both, 28, SPEC)
+        assert set(column(x, "display")) == {0.0, display}
+
+
 def test_an_unknown_item_has_no_code(features: pl.DataFrame, plan: pl.DataFrame) -> None:
     x, _ = design_matrix(features, plan, 1, MatrixSpec(("i0",), "US", CLOSED))
     items = features["item_id"].to_numpy()

@@ -1,6 +1,7 @@
 """A real search and fit on a small retailer."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from data.schema import KEYS, QUANTILE_COLUMNS
+from data.warehouse import known_at_morning
 from models import forecaster
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
@@ -78,21 +80,30 @@ def test_no_forecast_or_training_row_moves_when_later_sales_change(
     later = training_frames.sales.with_columns(
         y=pl.when(pl.col("ds") > fold).then(pl.col("y") * 50 + 7).otherwise("y")
     )
-    other = TrainingData(
-        training_frames.cutoff,
-        28,
-        "snap",
-        training_frames.features,
-        later,
-        training_frames.plan,
-        training_frames.spec,
-    )
+    other = replace(training_frames, sales=later, versions=later)
     params = {"objective": "poisson", "num_iterations": 20, "num_leaves": 8}
     before, after = (d.fold(fold) for d in (training_frames, other))
     assert np.array_equal(before.x, after.x, equal_nan=True)
     left, right = before.forecast(params, 1), after.forecast(params, 1)
     assert left["y_hat"].equals(right["y_hat"])
     assert not left["y"].equals(right["y"])
+
+
+def test_a_fold_learns_from_sales_as_they_were_known_at_its_cutoff(
+    training_frames: TrainingData,
+) -> None:
+    fold = fold_cutoffs(CUTOFF, 28, 4)[1]
+    revised = training_frames.sales.with_columns(
+        y=pl.col("y") * 3, known_at=known_at_morning(CUTOFF, training_frames.timezone)
+    )
+    versions = pl.concat([training_frames.sales, revised])
+    data = replace(training_frames, sales=revised, versions=versions)
+    first, then = training_frames.fold(fold), data.fold(fold)
+    assert then.history.equals(first.history)
+    assert np.array_equal(then.train.get_label(), first.train.get_label())
+    # It is judged by what was really sold.
+    assert (then.grid["y"] == first.grid["y"] * 3).all()
+    assert data.history(CUTOFF)["y"].sum() == 3 * training_frames.history(CUTOFF)["y"].sum()
 
 
 def test_a_saved_model_forecasts_as_the_trained_one(

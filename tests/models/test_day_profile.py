@@ -1,0 +1,80 @@
+"""The calendar of the whole chain: what it finds, and what it does to a level."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data.schema import PLAN
+from feature_repo.build import feature_rows
+from models.dataset import MatrixSpec, history
+from models.day_profile import SHARE, calendar_forecast, fit_profile, with_calendar
+
+CUTOFF, FIRST = date(2017, 9, 10), date(2017, 1, 1)
+SPEC = MatrixSpec(("i0",), "US", ("12-25",))
+
+
+def busy(day: date) -> float:
+    """A chain that sells twice as much on Saturdays and half as much again until the fifth."""
+    return (2.0 if day.isoweekday() == 6 else 1.0) * (1.5 if day.day <= 5 else 1.0)
+
+
+@pytest.fixture(scope="module")
+def sales() -> pl.DataFrame:
+    days = [FIRST + timedelta(days=k) for k in range((CUTOFF - FIRST).days + 1)]
+    levels = {("s0", "i0"): 40.0, ("s1", "i0"): 4.0}
+    rows = [(*key, d, level * busy(d), 1.0) for key, level in levels.items() for d in days]
+    return pl.DataFrame(rows, schema=["store_id", "item_id", "ds", "y", "price"], orient="row")
+
+
+@pytest.fixture(scope="module")
+def features(sales: pl.DataFrame) -> pl.DataFrame:
+    series, plan = sales.select("store_id", "item_id").unique(), pl.DataFrame(schema=PLAN)
+    views = feature_rows(sales, plan, series, cutoff=CUTOFF, snapshot_id="x", closed_days=())
+    return views["demand"].join(views["store_demand"], on="store_id").sort("store_id")
+
+
+def test_weekdays_and_the_course_of_the_month_are_found(
+    sales: pl.DataFrame, features: pl.DataFrame
+) -> None:
+    dense = history(sales, features, CUTOFF, ())
+    forecast = calendar_forecast(features, 28, fit_profile(dense, CUTOFF, "US"), SPEC)
+    days = [CUTOFF + timedelta(days=k) for k in range(1, 29)]
+    expected = 40 * np.array([busy(day) for day in days])
+    assert np.abs(forecast[:28] / expected - 1).mean() < 0.1
+    assert forecast[28:] == pytest.approx(forecast[:28] / 10)
+
+
+def test_a_flat_chain_is_forecast_at_its_level(sales: pl.DataFrame) -> None:
+    flat = sales.with_columns(y=pl.lit(3.0))
+    profile = fit_profile(history(flat, flat, CUTOFF, ()), CUTOFF, "US")
+    assert profile == pytest.approx([0.0] * len(profile), abs=1e-9)
+
+
+def test_later_sales_do_not_move_the_profile(sales: pl.DataFrame) -> None:
+    early = CUTOFF - timedelta(days=28)
+    later = sales.with_columns(y=pl.when(pl.col("ds") > early).then(99.0).otherwise("y"))
+    left, right = (fit_profile(history(s, s, early, ()), early, "US") for s in (sales, later))
+    assert left == right
+
+
+def test_a_day_on_which_the_chain_sold_nothing_teaches_nothing(sales: pl.DataFrame) -> None:
+    shut = sales.with_columns(y=pl.when(pl.col("ds") == date(2017, 7, 4)).then(0.0).otherwise("y"))
+    for frame in (sales, shut):
+        assert np.isfinite(fit_profile(history(frame, frame, CUTOFF, ()), CUTOFF, "US")).all()
+
+
+def test_the_level_of_a_young_series_counts_the_days_since_its_first_sale(
+    features: pl.DataFrame, sales: pl.DataFrame
+) -> None:
+    profile = fit_profile(history(sales, sales, CUTOFF, ()), CUTOFF, "US")
+    young = features.with_columns(age_days=pl.lit(0.0), mean_28=80.0, mean_56=80.0)
+    # Its only day is the cutoff, a Sunday, which is no busier than a Monday.
+    monday = calendar_forecast(young, 1, profile, SPEC)[0]
+    assert monday == pytest.approx(80, rel=0.15)
+
+
+def test_a_closed_day_is_forecast_as_zero() -> None:
+    both = with_calendar(np.array([1.0, 1.0]), np.array([2.0, 2.0]), np.array([False, True]))
+    assert both.tolist() == [1 + SHARE, 0.0]
