@@ -17,6 +17,7 @@ GROUPS = {
     "the store": ("store_",),
     "days ahead": ("step",),
     "the item": ("item",),
+    "the chain's calendar": ("calendar",),
 }
 OTHER = "other inputs"
 

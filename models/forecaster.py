@@ -8,13 +8,14 @@ from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
+import numpy as np
 import polars as pl
 
 from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
 from models import conformal, explain, gbm, levels
 from models.conformal import Calibration
 from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
-from models.day_profile import Profile, calendar_forecast, with_calendar
+from models.day_profile import SHARE, Profile, calendar_forecast, with_calendar
 from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
@@ -184,11 +185,19 @@ class Forecaster:
     def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         """What makes each forecast: target day, `base` and a column of units per input.
 
-        Base and inputs sum to y_hat (models.explain.drivers).
+        Base and inputs sum to y_hat (models.explain.drivers); `calendar units` is what the chain's
+        calendar adds to the base, the other inputs are the booster's.
         """
         x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
         base, units = explain.drivers(self.booster, x, closed)
+        profile, spec = self.manifest.profile, self.manifest.spec
+        calendar = calendar_forecast(features, horizon, profile, spec) - base
+        calendar = with_calendar(np.zeros_like(base), calendar, closed)
         return target_days(features, horizon).with_columns(
             pl.Series("base", base),
-            *(pl.Series(f"{name} units", units[:, i]) for i, name in enumerate(INPUTS)),
+            pl.Series("calendar units", calendar),
+            *(
+                pl.Series(f"{name} units", (1 - SHARE) * units[:, i])
+                for i, name in enumerate(INPUTS)
+            ),
         )

@@ -14,6 +14,7 @@ from data.warehouse import known_at_morning
 from models import forecaster
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
+from models.explain import OTHER, group_of
 from models.forecaster import Forecaster, HorizonTooLong, Manifest
 from models.training import CHALLENGER, Training, train
 
@@ -116,6 +117,15 @@ def test_a_saved_model_forecasts_as_the_trained_one(
     bands = rows.select(QUANTILE_COLUMNS).to_numpy()
     assert (np.diff(bands, axis=1) >= 0).all() and (bands >= 0).all()
     assert rows["y_hat"].is_finite().all()
+
+
+def test_the_drivers_of_a_forecast_sum_to_it(training_frames: TrainingData, saved: Path) -> None:
+    model, features = Forecaster.load(saved), newest(training_frames)
+    drivers = model.drivers(features, training_frames.plan, 28)
+    total = drivers.select(pl.sum_horizontal("base", pl.col("^.* units$"))).to_series()
+    y_hat = model.forecast(features, training_frames.plan, 28)["y_hat"]
+    assert total.to_numpy() == pytest.approx(y_hat.to_numpy())
+    assert group_of("calendar") != OTHER
 
 
 def test_one_series_is_forecast_as_it_is_among_all(
