@@ -74,6 +74,10 @@ class Settings(BaseSettings):
         description="Library that computes drift statistics; alibi-detect is under BSL 1.1.",
     )
 
+    cpu_hour_price: float = Field(
+        default=0.05, ge=0, description="Price of one CPU core for an hour, for the replay's bill."
+    )
+
     host: str = Field(default="127.0.0.1", description="Address that every server binds to.")
     prefect_port: int = Field(default=4200, description="Port of the Prefect server and UI.")
     mlflow_port: int = Field(default=5000, description="Port of the MLflow server and UI.")

@@ -1,9 +1,11 @@
 """Forecasts of all series at once, with the baselines beside them."""
 
+import hashlib
 from pathlib import Path
 
 import polars as pl
 
+from data.schema import FORECAST, KEYS
 from data.settings import Settings
 from models.assembly import features_as_known, matrix_spec, read_snapshot
 from models.baselines import baseline_forecasts
@@ -11,10 +13,10 @@ from models.dataset import history
 from models.forecaster import Forecaster
 
 
-def batch_forecasts(settings: Settings, snapshot: str, champion: Forecaster) -> pl.DataFrame:
+def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> pl.DataFrame:
     """Forecasts from a snapshot's cutoff: the columns FORECAST and `model`.
 
-    `model` is the champion's version or a baseline's name; baselines have no quantiles.
+    `model` is a version of `models` or a baseline's name; baselines have no quantiles.
     """
     folder = Path(snapshot)
     _, cutoff, sales, series = read_snapshot(folder)
@@ -22,6 +24,15 @@ def batch_forecasts(settings: Settings, snapshot: str, champion: Forecaster) -> 
     plan = pl.read_parquet(folder / "plan.parquet")
     spec = matrix_spec(settings, series)
     dense = history(sales, features, cutoff, settings.closed_days)
-    own = champion.forecast(features, plan, champion.horizon)
-    baselines = baseline_forecasts(features, dense, champion.horizon, spec)
-    return pl.concat([own.with_columns(model=pl.lit(champion.version)), baselines], how="diagonal")
+    own = [
+        model.forecast(features, plan, model.horizon).with_columns(model=pl.lit(model.version))
+        for model in models
+    ]
+    baselines = baseline_forecasts(features, dense, settings.horizon, spec)
+    return pl.concat([*own, baselines], how="diagonal")
+
+
+def digest(forecasts: pl.DataFrame) -> str:
+    """SHA-256 of forecasts (columns FORECAST), whatever the order of their rows."""
+    rows = forecasts.select(FORECAST).sort(*KEYS, "cutoff", "ds")
+    return hashlib.sha256(rows.write_csv().encode()).hexdigest()

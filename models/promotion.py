@@ -11,6 +11,7 @@ from models import registry
 from models.backtest import TrainingData
 from models.comparison import compare
 from models.dataset import history
+from models.forecaster import Forecaster
 from models.metrics import level_scales
 from models.training import Training
 
@@ -29,6 +30,15 @@ class Evidence(TypedDict):
 
 
 def evidence(settings: Settings, training: Training, data: TrainingData) -> Evidence:
+    """Measures what the promotion gate asks for, against the champion of the registry."""
+    serves = registry.version_of(settings, registry.CHAMPION) is not None
+    champion = registry.load(settings) if serves else None
+    return evidence_against(champion, training, data, seed=settings.seed)
+
+
+def evidence_against(
+    champion: Forecaster | None, training: Training, data: TrainingData, *, seed: int
+) -> Evidence:
     """Measures what the promotion gate asks for.
 
     Challenger and champion forecast the same rows of the holdout fold; the challenger there is the
@@ -42,18 +52,14 @@ def evidence(settings: Settings, training: Training, data: TrainingData) -> Evid
         "coverage_80": figures["coverage 80 inside"],
         "bias": figures["bias"],
         "naive_ratio": figures["naive ratio"],
-        "has_champion": False,
+        "has_champion": champion is not None,
     }
-    if registry.version_of(settings, registry.CHAMPION) is None:
-        return found
-    found["has_champion"] = True
-    champion = registry.load(settings)
     origin = data.cutoff - timedelta(days=data.horizon)
-    if champion.trained_cutoff > origin:
+    if champion is None or champion.trained_cutoff > origin:
         return found
     features = data.features.filter(pl.col("cutoff") == origin)
     forecasts = champion.forecast(features, data.plan, data.horizon)
     series = data.features.select(KEYS).unique()
     scales = level_scales(history(data.sales, series, origin, data.spec.closed_days))["series"]
-    result = compare(training.holdout, forecasts, scales, draws=DRAWS, seed=settings.seed)
+    result = compare(training.holdout, forecasts, scales, draws=DRAWS, seed=seed)
     return {**found, "ratio": result.ratio, "ratio_upper": result.ratio_upper}

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,9 @@ import pytest
 from data.schema import PLAN, SALES
 from data.settings import Settings
 from data.warehouse import known_at_morning
+
+if TYPE_CHECKING:
+    from checks.replay import Replay
 
 FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 9, 10)
 ZONE = "America/New_York"
@@ -55,3 +59,30 @@ def plan() -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def series(sales: pl.DataFrame) -> pl.DataFrame:
     return sales.select("store_id", "item_id").unique().sort("store_id", "item_id")
+
+
+@pytest.fixture(scope="session")
+def retailer(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a retailer whose till file holds 6 stores x 4 items until 15 October 2017."""
+    folder = tmp_path_factory.mktemp("retailer")
+    days = [FIRST_DAY + timedelta(days=k) for k in range(288)]
+    sold = sales_of(days, 6, 4, seed=1).drop("known_at")
+    sold.write_csv(folder / "till.csv")
+    return Settings(
+        state_dir=folder / "state",
+        source="csv",
+        source_path=str(folder / "till.csv"),
+        _env_file=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def replayed(retailer: Settings) -> "Replay":
+    """Two weeks of that retailer, replayed under two policies."""
+    from checks.policies import policy
+    from checks.replay import replay_of
+    from checks.replay_decisions import walk
+
+    replay = replay_of(retailer, LAST_DAY, 2, [policy("always"), policy("gated")])
+    walk(replay, replay.since - timedelta(days=1), replay.end)
+    return replay

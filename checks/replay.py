@@ -1,0 +1,210 @@
+"""The units of a replay: a day's cycle, a fit, an issue; each made once, whatever policy asks.
+
+What is finished lies in the replay's own folder under its key, written under another name and
+renamed: a replay that was killed goes on where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import lru_cache
+from pathlib import Path
+from time import process_time
+
+import polars as pl
+
+from checks import intake
+from checks.audits import audit_features, audit_sales
+from checks.policies import Policy
+from data import ledger, snapshots
+from data.settings import ROOT, Settings
+from data.warehouse import connect, known_at_morning, query
+from feature_repo import store
+from models import forecaster
+from models.assembly import read_snapshot, training_data, write_features
+from models.backtest import TrainingData
+from models.batch import batch_forecasts
+from models.forecaster import Forecaster
+from models.gbm import DEFAULTS
+from models.training import Training, refit
+
+CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a new replay
+AHEAD = 7  # days of sales after an issue that judge it week by week
+ASKED_EVERY = 7  # days between decisions: the deployment `retrain` runs once a week
+RESULT_SETTINGS = (
+    *("source", "source_path", "grain", "timezone", "closed_days", "holiday_country"),
+    *("series_min_days", "series_active_days", "horizon", "seed", "drift_statistics"),
+)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A range of days under some policies; `settings` lead to the replay's own folder.
+
+    The first training is at `since`; forecasts are issued from every cutoff of `weeks` weeks from
+    there, and policies are asked every seventh day. One more week of sales judges the last ones.
+    """
+
+    settings: Settings
+    since: date
+    weeks: int
+    policies: tuple[Policy, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.state_dir
+
+    @property
+    def until(self) -> date:
+        """The last cutoff that forecasts are issued from."""
+        return self.since + timedelta(days=7 * self.weeks - 1)
+
+    @property
+    def end(self) -> date:
+        """The last day of sales."""
+        return self.until + timedelta(days=AHEAD)
+
+    @property
+    def days(self) -> list[date]:
+        """Cutoffs from `since` to the end; a closed day delivers nothing and is none."""
+        return [until for _, until in intake.due_days(self.settings, None, self.end)]
+
+    def asks(self, cutoff: date) -> bool:
+        """Whether the policies are asked on the morning after a cutoff."""
+        return self.since < cutoff <= self.until and (cutoff - self.since).days % ASKED_EVERY == 0
+
+
+@dataclass(frozen=True)
+class Day:
+    """What the daily cycle left of a day."""
+
+    snapshot: str
+    failed_checks: list[str]
+    cpu_seconds: float
+
+
+def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Policy]) -> Replay:
+    """A replay on state of its own: the folder's name holds all that a result depends on."""
+    digest = hashlib.sha256(repr([(n, getattr(settings, n)) for n in RESULT_SETTINGS]).encode())
+    for room in CODE:
+        files = (f for f in (ROOT / room).rglob("*") if f.suffix in (".py", ".sql", ".yml"))
+        for file in sorted(f for f in files if ROOT / "data" / "state" not in f.parents):
+            digest.update(file.read_bytes())
+    folder = settings.state_dir / "replay" / f"{since}-{digest.hexdigest()[:12]}"
+    own = {"state_dir": folder, "first_cutoff": since, "mode": "replay"}
+    return Replay(settings.model_copy(update=own), since, weeks, tuple(policies))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes a file whole: under another name first, renamed when complete."""
+    part = path.with_name(f"{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(content, default=str, indent=1, sort_keys=True) + "\n")
+    part.rename(path)
+
+
+def day(replay: Replay, cutoff: date) -> Day:
+    """The cycle of one day: delivery, contracts, snapshot, features and their contract."""
+    path = replay.folder / "days" / f"{cutoff}.json"
+    if not path.exists():
+        start = process_time()
+        snapshot, failed = _cycle(replay, cutoff)
+        seconds = process_time() - start
+        found = {"snapshot": snapshot, "failed_checks": failed, "cpu_seconds": seconds}
+        write_json(path, found)
+    return Day(**json.loads(path.read_text()))
+
+
+def _cycle(replay: Replay, cutoff: date) -> tuple[str, list[str]]:
+    settings, as_of = replay.settings, known_at_morning(cutoff, replay.settings.timezone)
+    with connect(settings) as con:
+        taken = intake.take(
+            con,
+            settings,
+            source=settings.source,
+            path="",
+            since=None if cutoff == replay.since else cutoff,
+            until=cutoff,
+            as_of=as_of,
+        )
+        if taken.report:
+            taken.report.require(taken.name)
+        audit_sales(con, as_of).require("The published sales")
+        snapshot = snapshots.snapshot(con, settings, as_of, settings.horizon)
+        write_features(settings, con, snapshot.folder)
+        series = read_snapshot(snapshot.folder)[3].height
+        audited = audit_features(con, settings, cutoff, series, as_of)
+        audited.require(f"The features of {cutoff}")
+        failed = ledger.failed_checks(con, as_of - timedelta(days=1))
+    if cutoff == replay.since:
+        store.apply(settings)
+    return snapshot.snapshot_id, failed
+
+
+def snapshot_of(replay: Replay, cutoff: date) -> Path:
+    """Folder of the snapshot that a day took."""
+    return replay.settings.snapshots_dir / day(replay, cutoff).snapshot
+
+
+def fit(replay: Replay, cutoff: date) -> str:
+    """The version that is fitted on what was known at a cutoff; fitted once, whoever asks."""
+    parts = [day(replay, cutoff).snapshot, DEFAULTS, replay.settings.seed]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    version = f"{cutoff}-{digest[:8]}"
+    path = replay.folder / "fits" / f"{version}.json"
+    if not path.exists():
+        start = process_time()
+        training, _ = train(replay, cutoff)
+        seconds = process_time() - start
+        folder = replay.settings.champions_dir / version
+        manifest = replace(training.manifest, version=version)
+        forecaster.save(folder, training.booster.model_to_string(), manifest)
+        write_json(path, {"cpu_seconds": seconds})
+    return version
+
+
+@lru_cache(maxsize=1)
+def train(replay: Replay, cutoff: date) -> tuple[Training, TrainingData]:
+    """The training of a cutoff; kept until the next one, since the promotion gate asks for it."""
+    as_of = known_at_morning(cutoff, replay.settings.timezone)
+    with connect(replay.settings) as con:
+        versions = query(con, "sales_versions")
+        plan = query(con, "plan_versions", since=None, until=None)
+    known = (frame.filter(pl.col("known_at") <= as_of) for frame in (versions, plan))
+    data = training_data(replay.settings, snapshot_of(replay, cutoff), *known)
+    return refit(data, DEFAULTS, seed=replay.settings.seed), data
+
+
+def load(replay: Replay, version: str) -> Forecaster:
+    """A version that was fitted."""
+    return Forecaster.load(replay.settings.champions_dir / version)
+
+
+def issue(replay: Replay, cutoff: date, versions: Iterable[str]) -> None:
+    """Forecasts of versions and baselines from a cutoff, one file a model, where they lack."""
+    folder = replay.folder / "issued" / str(cutoff)
+    missing = [v for v in sorted(versions) if not (folder / f"{v}.parquet").exists()]
+    if not missing:
+        return
+    start = process_time()
+    models = [load(replay, version) for version in missing]
+    rows = batch_forecasts(replay.settings, str(snapshot_of(replay, cutoff)), *models)
+    seconds = (process_time() - start) / len(missing)
+    folder.mkdir(parents=True, exist_ok=True)
+    for (model,), own in rows.group_by("model", maintain_order=True):
+        part = folder / f"{model}.part"
+        own.write_parquet(part)
+        write_json(folder / f"{model}.json", {"cpu_seconds": seconds})
+        part.rename(folder / f"{model}.parquet")
+
+
+def seconds_of(replay: Replay, unit: str) -> float:
+    """CPU seconds that a finished unit took, such as `fits/VERSION` or `issued/CUTOFF/MODEL`."""
+    return float(json.loads((replay.folder / f"{unit}.json").read_text())["cpu_seconds"])
+
+
+def issued(replay: Replay, cutoff: date, model: str) -> pl.DataFrame:
+    """What a model forecast from a cutoff: columns FORECAST and `model`."""
+    return pl.read_parquet(replay.folder / "issued" / str(cutoff) / f"{model}.parquet")

@@ -1,0 +1,153 @@
+"""The daily cycle over a range of history, and what each policy of retraining decides in it.
+
+All policies walk through the days together, so that deliveries, features and fits are shared.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from time import process_time
+from typing import Any
+
+import polars as pl
+
+from checks import monitoring
+from checks.gates import GateDecision, Outcome, decide_promotion
+from checks.policies import Policy
+from checks.replay import Replay, day, fit, issue, issued, load, snapshot_of, train, write_json
+from data.schema import KEYS
+from data.warehouse import connect, known_at_morning, plan_as_of
+from models.assembly import read_snapshot
+from models.baselines import BASELINES
+from models.forecaster import Forecaster
+from models.promotion import evidence_against
+
+DIGITS = 6  # of measurements that are kept: groups are summed in any order, the last bits differ
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy decided on the morning after a cutoff: `trained` is the version that was
+    fitted, if any, `serves` the one that forecasts from then on."""
+
+    policy: str
+    cutoff: date
+    outcome: str
+    reasons: tuple[str, ...]
+    measurements: dict[str, Any]
+    trained: str | None
+    serves: str
+    cpu_seconds: float
+
+
+def walk(replay: Replay, since: date, until: date) -> None:
+    """Runs the days after `since` up to `until`, or goes on with them; they follow on each other.
+
+    Raises ContractBreach where a deployment would, and SourceError.
+    """
+    for cutoff in (d for d in replay.days if since < d <= until):
+        day(replay, cutoff)
+        if cutoff <= replay.until:
+            issue(replay, cutoff, {serving(replay, p, cutoff) for p in replay.policies})
+        if replay.asks(cutoff):
+            for policy in replay.policies:
+                decide(replay, policy, cutoff)
+
+
+def serving(replay: Replay, policy: Policy, cutoff: date) -> str:
+    """The version that issues a policy's forecasts from a cutoff.
+
+    A decision is made after that morning's forecasts: it counts from the next cutoff on.
+    """
+    made = [d for d in replay.days if replay.asks(d) and d < cutoff]
+    return decide(replay, policy, made[-1]).serves if made else fit(replay, replay.since)
+
+
+def decide(replay: Replay, policy: Policy, cutoff: date) -> Decision:
+    """What a policy decides on the morning after a cutoff, and what it trains.
+
+    A clock puts every fit into service, as schedulers do. The gate decides as in production, and
+    so does the promotion gate about its fit; an alert's fit stays in shadow.
+    """
+    path = replay.folder / "decisions" / policy.name / f"{cutoff}.json"
+    if not path.exists():
+        write_json(path, asdict(_decided(replay, policy, cutoff)))
+    found = json.loads(path.read_text())
+    return Decision(**found | {"cutoff": cutoff, "reasons": tuple(found["reasons"])})
+
+
+def _decided(replay: Replay, policy: Policy, cutoff: date) -> Decision:
+    start = process_time()
+    champion = load(replay, serving(replay, policy, cutoff))
+    if policy.gated:
+        gate = _gate(replay, policy, champion, cutoff)
+    else:
+        gate = _clock(policy, (cutoff - champion.trained_cutoff).days)
+    seconds = process_time() - start
+    reasons, measured = list(gate.reasons), dict(gate.measurements)
+    trained, serves = None, champion.version
+    if gate.train:
+        trained = serves = fit(replay, cutoff)
+    if trained and policy.gated:
+        promotion = _promotion(replay, champion, cutoff)
+        reasons += [f"promotion {promotion.outcome}: {reason}" for reason in promotion.reasons]
+        measured |= {f"promotion {k}": v for k, v in promotion.measurements.items()}
+        if gate.outcome == "alert" or promotion.outcome != "pass":
+            serves = champion.version
+    rounded = {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in measured.items()}
+    return Decision(
+        policy=policy.name,
+        cutoff=cutoff,
+        outcome=gate.outcome,
+        reasons=tuple(reasons),
+        measurements=rounded,
+        trained=trained,
+        serves=serves,
+        cpu_seconds=seconds,
+    )
+
+
+def _clock(policy: Policy, age: int) -> GateDecision:
+    due, reason = policy.is_due(age), f"the model is {age} days old: {policy.name}"
+    outcome: Outcome = "retrain" if due else "pass"
+    return GateDecision("retrain", outcome, (reason,), {"model_age_days": age}, train=due)
+
+
+def _gate(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) -> GateDecision:
+    """The retrain gate on what monitoring measures that morning."""
+    settings, snapshot = replay.settings, snapshot_of(replay, cutoff)
+    now = known_at_morning(cutoff, settings.timezone)
+    first_day: date = read_snapshot(snapshot)[2]["ds"].min()  # type: ignore[assignment]
+    with connect(settings) as con:
+        plan = plan_as_of(con, now, first_day, cutoff)
+    seen = monitoring.measure(
+        settings, snapshot, champion, issued=ledger_of(replay, policy, cutoff), plan=plan
+    )
+    asked = [d for d in replay.days if replay.asks(d) and d < cutoff]
+    trained = [d for d in asked if decide(replay, policy, d).trained]
+    return monitoring.decide(
+        monitoring.monitoring(
+            champion,
+            seen,
+            failed_checks=day(replay, cutoff).failed_checks,
+            trainings=[known_at_morning(d, settings.timezone) for d in (replay.since, *trained)],
+            now=now,
+        )
+    )
+
+
+def ledger_of(replay: Replay, policy: Policy, cutoff: date) -> pl.DataFrame:
+    """What the ledger would hold for monitoring: a policy's own forecasts and the baselines'."""
+    frames = [
+        issued(replay, past, model)
+        for past in replay.days
+        if monitoring.scored_since(cutoff) <= past <= cutoff
+        for model in (serving(replay, policy, past), *BASELINES)
+    ]
+    return pl.concat(frames, how="diagonal").sort("model", "cutoff", *KEYS, "ds")
+
+
+def _promotion(replay: Replay, champion: Forecaster, cutoff: date) -> GateDecision:
+    training, data = train(replay, cutoff)
+    found = evidence_against(champion, training, data, seed=replay.settings.seed)
+    return decide_promotion(**found)

@@ -1,0 +1,161 @@
+"""A small retailer's weeks under policies, killed, resumed and repeated."""
+
+import shutil
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from checks import replay as units
+from checks import replay_decisions
+from checks.judgement import jackknifed, movement
+from checks.policies import policy
+from checks.replay import Replay, day, issued, replay_of, seconds_of, snapshot_of
+from checks.replay_decisions import decide, serving, walk
+from checks.replay_results import Results, results
+from data.settings import Settings
+from data.warehouse import known_at_morning
+from models.batch import digest
+
+SINCE = date(2017, 9, 10)
+ASKED = SINCE + timedelta(weeks=1)
+
+
+@pytest.fixture(scope="module")
+def found(replayed: Replay) -> Results:
+    return results(replayed)
+
+
+def test_a_killed_replay_goes_on_and_repeats_the_same(
+    replayed: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = replace(
+        replayed, settings=replayed.settings.model_copy(update={"state_dir": tmp_path / "again"})
+    )
+    until = SINCE + timedelta(days=3)
+    calls = {"write_features": 0, "batch_forecasts": 0}
+    for name, when in (("write_features", 2), ("batch_forecasts", 3)):
+        works = getattr(units, name)
+
+        def dies(*args: object, name=name, when=when, works=works) -> object:
+            calls[name] += 1
+            if calls[name] == when:
+                raise KeyboardInterrupt
+            return works(*args)
+
+        monkeypatch.setattr(units, name, dies)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            walk(again, SINCE - timedelta(days=1), until)
+    assert not (again.folder / "issued" / str(until)).exists()
+    walk(again, SINCE - timedelta(days=1), until)
+    assert calls == {"write_features": 5, "batch_forecasts": 5}  # only the cut-off ones twice
+    version = serving(replayed, policy("always"), SINCE)
+    for cutoff in (SINCE + timedelta(days=k) for k in range(4)):
+        one, two = (issued(r, cutoff, version) for r in (replayed, again))
+        assert (
+            digest(one) == digest(two)
+            and day(again, cutoff).snapshot == day(replayed, cutoff).snapshot
+        )
+    assert not list(again.folder.glob("**/*.part"))
+
+
+def test_what_is_finished_is_not_done_again(
+    replayed: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise AssertionError("done twice")
+
+    for name in ("batch_forecasts", "refit", "write_features"):
+        monkeypatch.setattr(units, name, fails)
+    monkeypatch.setattr(replay_decisions, "_decided", fails)
+    walk(replayed, SINCE - timedelta(days=1), replayed.end)
+
+
+def test_results_repeat_to_the_last_bit_whatever_the_time_they_took(
+    replayed: Replay, found: Results
+) -> None:
+    shutil.rmtree(replayed.folder / "losses" / str(ASKED))
+    assert results(replayed).hashes == found.hashes
+    assert set(found.hashes) == {"forecasts", "scores", "decisions"}
+
+
+def test_a_snapshot_holds_nothing_that_was_not_known_that_morning(replayed: Replay) -> None:
+    cutoff = SINCE + timedelta(days=4)
+    sales = pl.read_parquet(snapshot_of(replayed, cutoff) / "sales.parquet")
+    assert sales["ds"].max() == cutoff
+    assert sales["known_at"].max() <= known_at_morning(cutoff, replayed.settings.timezone)
+
+
+def test_a_new_model_forecasts_from_the_morning_after_the_decision(replayed: Replay) -> None:
+    always = policy("always")
+    decision = decide(replayed, always, ASKED)
+    assert decision.outcome == "retrain" and decision.trained == decision.serves
+    assert serving(replayed, always, ASKED) != decision.serves
+    assert serving(replayed, always, ASKED + timedelta(days=1)) == decision.serves
+
+
+def test_the_gate_decides_with_reasons_and_measurements(replayed: Replay) -> None:
+    decision = decide(replayed, policy("gated"), ASKED)
+    assert decision.outcome == "insufficient" and decision.trained is None
+    assert decision.measurements["matured_days"] == 7
+    assert decision.measurements["recent_trainings"] == 1
+    assert decision.measurements["days_since_training"] == 7
+
+
+def test_every_policy_is_charged_for_what_it_used(replayed: Replay, found: Results) -> None:
+    always, gated = found.policies
+    trained = decide(replayed, policy("always"), ASKED).trained
+    assert always["trainings"] == 1 and gated["trainings"] == 0
+    assert always["training_seconds"] >= seconds_of(replayed, f"fits/{trained}") > 0
+    assert always["cost"] == pytest.approx(always["training_seconds"] / 3600 * 0.05)
+    assert gated["training_seconds"] < always["training_seconds"]
+
+
+def test_a_retrain_is_judged_beside_the_kept_model_on_the_days_after(
+    replayed: Replay, found: Results
+) -> None:
+    (pair,) = found.retrains
+    assert (pair["policy"], pair["cutoff"]) == ("always", ASKED)
+    assert pair["days"] == (replayed.end - ASKED).days == 13
+    assert pair["false"] == (pair["ratio"] >= 1)
+    assert pair["ratio_upper"] >= pair["ratio"]
+
+
+def test_weeks_have_figures_with_bands_and_policies_part_when_their_models_do(
+    found: Results,
+) -> None:
+    weeks = {(w["policy"], w["week"]): w for w in found.weeks}
+    first, second = SINCE + timedelta(days=1), ASKED + timedelta(days=1)
+    assert len(weeks) == 4 and all(w["low"] < w["value"] < w["high"] for w in found.weeks)
+    assert weeks["always", first]["value"] == weeks["gated", first]["value"]
+    assert weeks["always", second]["value"] != weeks["gated", second]["value"]
+
+
+def test_a_folder_belongs_to_the_settings_that_change_a_result(retailer: Settings) -> None:
+    def folder(**changed: object) -> Path:
+        settings = retailer.model_copy(update=changed)
+        return replay_of(settings, SINCE, 2, []).folder
+
+    assert folder(seed=8) != folder() == folder(serve_port=1)
+    assert folder().is_relative_to(retailer.state_dir / "replay")
+
+
+def test_the_band_of_a_mean_is_that_of_its_standard_error() -> None:
+    values = [1.0, 2.0, 4.0, 7.0]
+    without = [sum(values) / 3 - v / 3 for v in values]
+    band = jackknifed([3.5, *without])
+    error = (sum((v - 3.5) ** 2 for v in values) / 3 / 4) ** 0.5
+    assert band.high - band.value == pytest.approx(3.1824 * error, rel=1e-4)
+    assert band.value - band.low == pytest.approx(band.high - band.value)
+
+
+def test_movement_is_the_share_by_which_shared_days_moved() -> None:
+    def forecast(days: dict[int, float]) -> pl.DataFrame:
+        rows = [("s", "i", date(2017, 9, d), y) for d, y in days.items()]
+        return pl.DataFrame(rows, schema=["store_id", "item_id", "ds", "y_hat"], orient="row")
+
+    before, after = forecast({11: 9.0, 12: 4.0, 13: 6.0}), forecast({12: 5.0, 13: 4.0, 14: 1.0})
+    assert movement(before, after) == pytest.approx((1 + 2) / 10)
