@@ -19,9 +19,9 @@ Matrix = NDArray[np.float64]
 # distance is large, and it is unusual among the distances of past weeks. See docs/gates.md.
 FALSE_DISCOVERY_RATE = 0.05  # share of false ones among the features called significant
 LEAST_DISTANCE = 0.25  # of two distribution functions, at most 1
-LEAST_Z = 4.0  # robust standard deviations above the distances of past weeks
+LEAST_Z = 2.5  # robust standard deviations above the distances of past weeks
 LEAST_SPREAD = 0.02  # of those distances: a few weeks may be alike by chance
-REFERENCE_WEEKS = 8  # the weeks before the one that is tested
+REFERENCE_WEEKS = range(3, 11)  # before the tested one; not the newest, in which drift began
 SEASON_WEEKS = (51, 52, 53)  # the same season a year ago, where there is one
 NULL_WEEKS = 52  # past weeks that say what is usual
 LEAST_NULL_WEEKS = 6  # with fewer nothing is unusual yet, and nothing has drifted
@@ -103,9 +103,9 @@ def _against_reference(
     weeks: dict[date, Matrix], week: date, statistics: Statistics
 ) -> tuple[Matrix, Matrix] | None:
     """Distances and p-values of a week's features; None without half of the reference."""
-    ago = [*range(1, REFERENCE_WEEKS + 1), *SEASON_WEEKS]
+    ago = [*REFERENCE_WEEKS, *SEASON_WEEKS]
     reference = [weeks[w] for k in ago if (w := week - timedelta(weeks=k)) in weeks]
-    if len(reference) < REFERENCE_WEEKS // 2:
+    if len(reference) < len(REFERENCE_WEEKS) // 2:
         return None
     before, after = _with_missing_lowest(np.concatenate(reference), weeks[week])
     return (_alibi if statistics == "alibi" else _scipy)(before, after)

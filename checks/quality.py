@@ -18,22 +18,20 @@ HISTORY_DAYS = 56
 LEAST_HISTORY_DAYS = 28  # every weekday four times; with less nothing is usual yet
 LEAST_ROWS = 20  # of a store, or of the whole, for a share to mean anything
 
-FACTOR = 4.0  # a row this far from its series' usual price is a matter of units, not of price
+FACTOR = 10.0  # a row this far from its series' usual price is a matter of units, not of price
 SIZE_FACTOR = 12.0  # a row this far above the largest of its series in eight weeks
 LEVEL = (0.64, 1.56)  # a store's typical row: a halved or doubled unit lies outside
-STEADY = 0.7  # a series that sells on this share of days is missed when it doesn't for days
-STEADY_DAYS = 4  # days without it before it counts as silent
+STEADY = 0.7  # a store or series with rows on this share of days is missed after some days
+STEADY_DAYS = 4  # days without a row before it counts as silent
 
-# Above every single day of The Complete Journey at its department grain, where prices are those
-# of a mixture: 0.059 of price, 0.61 of quantities, 0.094 of stores from September to December.
 LIMITS = {
-    "rows far from their usual price": 0.07,
+    "rows far from their usual price": 0.03,
     "rows far above their usual quantity": 0.01,
     "stores whose prices jumped": 0.25,
-    "stores whose quantities jumped": 0.75,
+    "stores whose quantities jumped": 0.60,
     "rise in the share of zero rows": 0.03,
-    "usual stores without a row": 0.12,
-    "steady series without a row": 0.05,
+    "steady stores without a row": 0.08,
+    "steady series without a row": 0.08,
     "rows against the weeks before, robust z": 12.0,
 }
 
@@ -95,7 +93,7 @@ def _rows_of_series(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, floa
     stores = (
         rows.group_by("store_id")
         .agg(pl.col("price_ratio").median(), pl.col("size").median(), n=pl.len())
-        .filter(pl.col("n") >= min(LEAST_ROWS, 3 * fresh["ds"].n_unique()))
+        .filter(pl.col("n") >= LEAST_ROWS)
     )
     measured = {
         "rows far from their usual price": rows.select(far.fill_null(False).mean()).item(),
@@ -120,18 +118,15 @@ def _zeros(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
 
 
 def _silent(fresh: pl.DataFrame, before: pl.DataFrame, days: list[date]) -> dict[str, float]:
-    """Stores and series that as good as always have a row and now have none at all."""
+    """Stores and series that have a row on most days and now had none for days."""
     n = before["ds"].n_unique()
     measured = {}
-    for name, keys, share, least in (
-        ("usual stores without a row", ["store_id"], 0.95, 1),
-        ("steady series without a row", KEYS, STEADY, STEADY_DAYS),
-    ):
+    for name, keys in (("stores", ["store_id"]), ("series", KEYS)):
         usual = before.group_by(keys).agg(days=pl.col("ds").n_unique())
-        usual = usual.filter(pl.col("days") >= share * n)
-        if len(days) >= least and usual.height >= LEAST_ROWS:
+        usual = usual.filter(pl.col("days") >= STEADY * n)
+        if len(days) >= STEADY_DAYS and usual.height >= LEAST_ROWS:
             silent = usual.join(fresh, on=keys, how="anti").height
-            measured[name] = silent / usual.height
+            measured[f"steady {name} without a row"] = silent / usual.height
     return measured
 
 
@@ -145,6 +140,6 @@ def _volume(fresh: pl.DataFrame, before: pl.DataFrame, days: list[date]) -> dict
         return {}
     middle = float(weeks.median())  # type: ignore[arg-type]
     spread = 1.4826 * float((weeks - middle).abs().median())  # type: ignore[arg-type]
-    # Eight weeks may lie together by chance: a week of n counts differs by their root at least.
-    z = (fresh.height - middle) / max(spread, 2 * middle**0.5, 1.0)
+    # Eight weeks may lie together by chance: counts differ by their root, trade by some percent.
+    z = (fresh.height - middle) / max(spread, 2 * middle**0.5, 0.04 * middle, 1.0)
     return {"rows against the weeks before, robust z": z}

@@ -7,6 +7,7 @@ import polars as pl
 from data.schema import KEYS
 
 TRAILING_WEEKS = 8
+GAP_WEEKS = 2  # before a week: what lasts is seen for some weeks before it is its own past
 COVARIATES = ["price", "display", "mailer", "weekend"]
 
 
@@ -16,10 +17,11 @@ def store_weeks(
     """COVARIATES per store and week: (store_id, week, …), a week named by its last day.
 
     Weeks end on the weekday of `until` and don't overlap, so that one row shares no day with
-    another. `price`, `display` and `mailer` are logarithms of the week over the mean of the store's
-    eight weeks before it, series by series for the price, so that neither a store's size nor its
-    assortment enters; `weekend` is the share of units sold on Saturday and Sunday. Null where there
-    is nothing to compare. How much was sold is left out: it was forecast, and is judged there.
+    another. `price`, `display` and `mailer` are logarithms of the week over the mean of eight weeks
+    of the store that end two weeks before it, series by series for the price, so that neither a
+    store's size nor its assortment enters; `weekend` is the share of units sold on Saturday and
+    Sunday. Null where there is nothing to compare. How much was sold is left out: it was forecast,
+    and is judged there.
     """
     week = pl.lit(until) - pl.duration(days=(pl.lit(until) - pl.col("ds")).dt.total_days() // 7 * 7)
     known = (
@@ -56,8 +58,8 @@ def _smoothed(column: str) -> pl.Expr:
 
 
 def _trailing(value: pl.Expr, by: list[str]) -> pl.Expr:
-    """Mean of the eight weeks before a row, at least four of them; rows are weeks in order."""
-    mean = value.shift(1).rolling_mean(TRAILING_WEEKS, min_samples=TRAILING_WEEKS // 2)
+    """Mean of eight weeks that end before the gap, at least four; rows are weeks in order."""
+    mean = value.shift(1 + GAP_WEEKS).rolling_mean(TRAILING_WEEKS, min_samples=TRAILING_WEEKS // 2)
     return mean.over(by)
 
 
