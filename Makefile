@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status lint format bench bench-gates replay clean
+.PHONY: help demo test up down status lint format bench bench-gates bench-accuracy replay clean
 
 export UV_PYTHON_DOWNLOADS := never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 ROOMS := flows serving checks models feature_repo data
 
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Run the whole system on real sales: from raw data to a served forecast.
 	@$(PYTHON) demo.py
@@ -48,6 +48,9 @@ bench-gates: $(INSTALLED) ## Judge the retraining gate on worlds of known truth;
 
 replay: $(INSTALLED) ## Replay twelve weeks of history under four policies of retraining; writes a report.
 	@$(PYTHON) -m flows.replay
+
+bench-accuracy: $(INSTALLED) ## Measure accuracy against every baseline; writes benchmarks/results.
+	@$(PYTHON) -m benchmarks.accuracy
 
 clean: $(PYTHON) ## Delete everything that was written at run time; asks first.
 	@$(PYTHON) stack.py clean

@@ -1,5 +1,6 @@
 """The forecasts that a model has to beat, from the same features and history."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 from data.schema import KEYS
 from models.dataset import (
     INPUTS,
+    Matrix,
     MatrixSpec,
     actuals,
     cutoff_dates,
@@ -16,64 +18,102 @@ from models.dataset import (
     target_days,
 )
 
+NAIVE = "naive"
 SEASONAL_NAIVE = "seasonal naive"
 MOVING_AVERAGE = "moving average 56"
+WEEKDAY_MEAN = "weekday mean"
+LEVEL_BY_WEEKDAY = "level x weekday"
 SEASONAL_SMOOTHING = "seasonal smoothing"
 BASELINES = (SEASONAL_NAIVE, MOVING_AVERAGE, SEASONAL_SMOOTHING)
 
+SIMPLE = (NAIVE, SEASONAL_NAIVE, "moving average 28", MOVING_AVERAGE, WEEKDAY_MEAN)
+STATISTICAL = (SEASONAL_SMOOTHING, "simple smoothing", "Croston", "TSB", "ADIDA", "IMAPA")
+BASELINES = (*SIMPLE, LEVEL_BY_WEEKDAY, *STATISTICAL)
+PUBLISHED = (SEASONAL_NAIVE, MOVING_AVERAGE, SEASONAL_SMOOTHING)
+
 
 def baseline_forecasts(
-    features: pl.DataFrame, history: pl.DataFrame, horizon: int, spec: MatrixSpec
+    features: pl.DataFrame,
+    history: pl.DataFrame,
+    horizon: int,
+    spec: MatrixSpec,
+    models: Sequence[str] = PUBLISHED,
 ) -> pl.DataFrame:
-    """Forecasts of every baseline: (store_id, item_id, cutoff, ds, step, y_hat, model).
+    """Forecasts of baselines: (store_id, item_id, cutoff, ds, step, y_hat, model).
 
-    `features` and `history` (dense, see models.dataset.history) are those of one cutoff. Every
-    method knows the closed days, as the boosters do: 0.
+    `features` and `history` (dense, see models.dataset.history) are those of one cutoff; `models`
+    are names of BASELINES. Every method knows the closed days, as the boosters do: 0.
     """
     grid = target_days(features, horizon)
     x, closed = design_matrix(features, pl.DataFrame(), horizon, spec)
-    smoothed = _seasonal_smoothing(history, features, horizon, spec)
-    values = {
-        SEASONAL_NAIVE: x[:, INPUTS.index("lag")],
-        MOVING_AVERAGE: x[:, INPUTS.index("mean_56")],
-        SEASONAL_SMOOTHING: grid.join(smoothed, on=[*KEYS, "step"], how="left")["y_hat"].to_numpy(),
-    }
+    values = _simple(x, features, horizon)
+    wanted = [m for m in models if m in STATISTICAL]
+    if wanted:
+        fitted = statistical_forecasts(regular(history, features, spec), KEYS, horizon, wanted)
+        joined = grid.join(fitted, on=[*KEYS, "ds"], how="left", maintain_order="left")
+        values |= {model: joined[model].to_numpy() for model in wanted}
     return pl.concat(
-        grid.with_columns(y_hat=pl.Series(np.where(closed, 0.0, y_hat)), model=pl.lit(model))
-        for model, y_hat in values.items()
-    )
-
-
-def _seasonal_smoothing(
-    history: pl.DataFrame, features: pl.DataFrame, horizon: int, spec: MatrixSpec
-) -> pl.DataFrame:
-    """Seasonal exponential smoothing with a fitted weight per series, weekly season."""
-    from statsforecast import StatsForecast
-    from statsforecast.models import HistoricAverage, SeasonalExponentialSmoothingOptimized
-
-    cutoff: date = cutoff_dates(features)[0]
-    series = features.select(KEYS).with_row_index("unique_id")
-    frame = _regular(history, cutoff, spec.closed_days).join(series, on=KEYS)
-    library = StatsForecast(
-        models=[SeasonalExponentialSmoothingOptimized(season_length=7)],
-        freq="1d",
-        fallback_model=HistoricAverage(),
-    )
-    forecasts: pl.DataFrame = library.forecast(df=frame.select("unique_id", "ds", "y"), h=horizon)
-    return (
-        forecasts.join(series, on="unique_id")
-        .with_columns(
-            step=(pl.col("ds") - cutoff).dt.total_days().cast(pl.Int32),
-            y_hat=pl.col("SeasESOpt").fill_nan(0).clip(0),
+        grid.with_columns(
+            y_hat=pl.Series(np.where(closed, 0.0, values[model])), model=pl.lit(model)
         )
-        .select(*KEYS, "step", "y_hat")
+        for model in models
     )
 
 
-def _regular(history: pl.DataFrame, cutoff: date, closed_days: tuple[str, ...]) -> pl.DataFrame:
+def _simple(x: Matrix, features: pl.DataFrame, horizon: int) -> dict[str, Matrix]:
+    """Baselines that need no fit; the last one is a level times the weekdays of the store."""
+    column = {name: x[:, INPUTS.index(name)] for name in INPUTS}
+    level = 0.6 * column["mean_56"] + 0.4 * column["mean_28"]
+    return {
+        NAIVE: np.repeat(features["lag_1"].to_numpy(), horizon),
+        SEASONAL_NAIVE: column["lag"],
+        "moving average 28": column["mean_28"],
+        MOVING_AVERAGE: column["mean_56"],
+        WEEKDAY_MEAN: column["dow_mean"],
+        LEVEL_BY_WEEKDAY: level * column["store_dow_index"],
+    }
+
+
+def statistical_forecasts(
+    frame: pl.DataFrame, keys: list[str], horizon: int, names: Sequence[str]
+) -> pl.DataFrame:
+    """Forecasts of statsforecast's methods per node: (keys, ds, one column per name), never < 0.
+
+    `frame` holds keys, ds and y without a gap from the first day of each node; a node that a method
+    can't be fitted to gets its mean.
+    """
+    from statsforecast import StatsForecast
+    from statsforecast import models as library
+
+    methods = {
+        SEASONAL_SMOOTHING: library.SeasonalExponentialSmoothingOptimized(season_length=7),
+        "simple smoothing": library.SimpleExponentialSmoothingOptimized(),
+        "Croston": library.CrostonOptimized(),
+        "TSB": library.TSB(alpha_d=0.1, alpha_p=0.1),
+        "ADIDA": library.ADIDA(),
+        "IMAPA": library.IMAPA(),
+        "AutoETS": library.AutoETS(season_length=7),
+    }
+    for name, method in methods.items():
+        method.alias = name
+    nodes = frame.select(keys).unique(maintain_order=True).with_row_index("unique_id")
+    long = frame.join(nodes, on=keys).select("unique_id", "ds", "y")
+    fit = StatsForecast(
+        models=[methods[name] for name in names],
+        freq="1d",
+        fallback_model=library.HistoricAverage(),
+    )
+    forecasts: pl.DataFrame = fit.forecast(df=long, h=horizon)
+    return forecasts.join(nodes, on="unique_id").select(
+        *keys, "ds", pl.col(names).fill_nan(0).clip(0)
+    )
+
+
+def regular(history: pl.DataFrame, features: pl.DataFrame, spec: MatrixSpec) -> pl.DataFrame:
     """The history with closed days put back as the week before, since the method needs a season."""
+    cutoff: date = cutoff_dates(features)[0]
     grid = daily_grid(history, cutoff)
-    dense = actuals(grid, history, until=cutoff, closed_days=closed_days)
+    dense = actuals(grid, history, until=cutoff, closed_days=spec.closed_days)
     return dense.with_columns(
         y=pl.coalesce("y", pl.col("y").shift(7).over(KEYS), pl.col("y").mean().over(KEYS))
     )

@@ -4,7 +4,11 @@ A scored frame has (store_id, item_id, cutoff, ds, step, y, y_hat, q0.025 … q0
 an actual (closed days, days not over yet) are left out of every figure.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from data.schema import KEYS, QUANTILE_COLUMNS
 
@@ -20,6 +24,23 @@ LEVELS: dict[str, list[str]] = {
 }
 
 
+# The twelve levels of the M5 competition, on a frame that has these columns.
+M5_LEVELS: dict[str, list[str]] = {
+    "total": [],
+    "state": ["state"],
+    "store": ["store_id"],
+    "category": ["category"],
+    "department": ["department"],
+    "state x category": ["state", "category"],
+    "state x department": ["state", "department"],
+    "store x category": ["store_id", "category"],
+    "store x department": ["store_id", "department"],
+    "item": ["item_id"],
+    "state x item": ["state", "item_id"],
+    "series": KEYS,
+}
+
+
 def levels_of(frame: pl.DataFrame) -> dict[str, list[str]]:
     """The levels that the frame's grain has: without categories, an item is a department."""
     if frame["item_id"].str.contains("|", literal=True).any():
@@ -28,45 +49,88 @@ def levels_of(frame: pl.DataFrame) -> dict[str, list[str]]:
 
 
 def aggregate(frame: pl.DataFrame, by: list[str], values: list[str]) -> pl.DataFrame:
-    """Sums `values` per node of a level and day; a node is named by its keys joined."""
-    keyed = frame.with_columns(department=DEPARTMENT)
+    """Sums `values` per node of a level and day; a node is named by its keys joined.
+
+    A frame without a column `department` gets it from its items.
+    """
+    keyed = frame if "department" in frame.columns else frame.with_columns(department=DEPARTMENT)
     node = pl.concat_str([pl.lit(""), *by], separator="/").alias("node")
     return keyed.with_columns(node).group_by("node", "ds").agg(pl.col(values).sum())
 
 
-def level_scales(history: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Per level and node: mean squared one-day difference, and units of the last 28 days.
+def level_scales(
+    history: pl.DataFrame,
+    levels: Mapping[str, list[str]] | None = None,
+    *,
+    weight: str = "y",
+    season: int = 7,
+) -> dict[str, pl.DataFrame]:
+    """Per level and node what its errors are divided by and weigh.
 
-    `history` is the dense (store_id, item_id, ds, y) up to the cutoff, see models.dataset.history.
+    `scale` is the mean squared one-step difference, `seasonal` the mean absolute difference of a
+    `season`, `weight` the sum of the column `weight` (units, or money where M5's weights are
+    wanted) over the last 28 days. `history` is the dense (store_id, item_id, ds, y) up to the
+    cutoff, see models.dataset.history; `levels` are key lists over its columns. A node that
+    never changes has no scale and is left out.
     """
     last = history["ds"].max()
     recent = pl.col("ds") > pl.lit(last) - pl.duration(days=28)
+    values = list(dict.fromkeys(["y", weight]))
     return {
-        level: aggregate(history, by, ["y"])
+        level: aggregate(history, by, values)
         .sort("node", "ds")
         .group_by("node")
-        .agg(scale=(pl.col("y").diff() ** 2).mean(), weight=pl.col("y").filter(recent).sum())
+        .agg(
+            scale=(pl.col("y").diff() ** 2).mean(),
+            seasonal=(pl.col("y") - pl.col("y").shift(season)).abs().mean(),
+            weight=pl.col(weight).filter(recent).sum(),
+        )
         .filter(pl.col("scale") > 0)
-        for level, by in levels_of(history).items()
+        for level, by in (levels or levels_of(history)).items()
     }
 
 
-def wrmsse(scored: pl.DataFrame, scales: dict[str, pl.DataFrame]) -> dict[str, float]:
+def node_errors(
+    scored: pl.DataFrame,
+    scales: Mapping[str, pl.DataFrame],
+    levels: Mapping[str, list[str]] = LEVELS,
+) -> pl.DataFrame:
+    """Scaled errors of every node of the levels in `scales`, one cutoff.
+
+    Columns level, node, weight, rmsse and mase (Hyndman and Koehler, IJF 22(4), 2006).
+    """
+    rows = scored.filter(pl.col("y").is_not_null())
+    error = pl.col("y") - pl.col("y_hat")
+    tables = []
+    for level, scale in scales.items():
+        nodes = aggregate(rows, levels[level], ["y", "y_hat"])
+        errors = nodes.group_by("node").agg(mse=(error**2).mean(), mae=error.abs().mean())
+        joined = errors.join(scale, on="node").select(
+            pl.lit(level).alias("level"),
+            "node",
+            "weight",
+            rmsse=(pl.col("mse") / pl.col("scale")).sqrt(),
+            mase=pl.when(pl.col("seasonal") > 0).then(pl.col("mae") / pl.col("seasonal")),
+        )
+        tables.append(joined)
+    return pl.concat(tables)
+
+
+def wrmsse(
+    scored: pl.DataFrame,
+    scales: Mapping[str, pl.DataFrame],
+    levels: Mapping[str, list[str]] = LEVELS,
+) -> dict[str, float]:
     """Weighted root mean squared scaled error per level, one cutoff; `mean` over the levels.
 
     RMSSE of each node, weighted by its units in the 28 days before the cutoff (Makridakis et al.,
     The M5 accuracy competition, IJF 38(4), 2022, with units for dollars).
     """
-    rows = scored.filter(pl.col("y").is_not_null())
-    result = {}
-    for level, scale in scales.items():
-        nodes = aggregate(rows, LEVELS[level], ["y", "y_hat"])
-        errors = nodes.group_by("node").agg(mse=((pl.col("y") - pl.col("y_hat")) ** 2).mean())
-        joined = errors.join(scale, on="node")
-        result[level] = joined.select(
-            ((pl.col("mse") / pl.col("scale")).sqrt() * pl.col("weight")).sum()
-            / pl.col("weight").sum()
-        ).item()
+    weighted = (pl.col("rmsse") * pl.col("weight")).sum() / pl.col("weight").sum()
+    found = dict(
+        node_errors(scored, scales, levels).group_by("level").agg(value=weighted).iter_rows()
+    )
+    result = {level: float(found[level]) for level in scales}
     result["mean"] = sum(result.values()) / len(result)
     return result
 
@@ -101,6 +165,20 @@ def pinball(scored: pl.DataFrame) -> dict[str, float]:
         losses[column] = float(rows.select(loss / pl.col("y").mean()).item())
     losses["mean"] = sum(losses.values()) / len(losses)
     return losses
+
+
+def weighted_quantile_loss(scored: pl.DataFrame) -> float:
+    """Twice the pinball loss over the actuals, summed over rows, mean over the quantiles."""
+    return 2 * pinball(scored)["mean"]
+
+
+def pit_coverage(u: NDArray[np.float64], level: float) -> float:
+    """Share of `u`, the randomised probability integral transform, in the central `level`.
+
+    For counts an interval of quantiles covers more than it says, as whole numbers can't be cut;
+    this one covers `level` when the distribution is right (Czado et al., Biometrics 65(4), 2009).
+    """
+    return float(((u > (1 - level) / 2) & (u <= (1 + level) / 2)).mean())
 
 
 def coverage(scored: pl.DataFrame, low: str, high: str) -> dict[str, float]:

@@ -127,3 +127,75 @@ def test_wape_does_not_depend_on_the_unit(y: list[float], factor: float) -> None
     y_hat = y[::-1]
     scaled = scored([v * factor for v in y], [v * factor for v in y_hat])
     assert metrics.wape(scaled) == pytest.approx(metrics.wape(scored(list(y), y_hat)))
+
+
+def m5_like() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Past and scored future of 2 states x 2 stores x 2 categories x 2 departments x 2 items."""
+    rng = np.random.default_rng(11)
+    past, future = [], []
+    for state, s, cat, dep, i in np.ndindex(2, 2, 2, 2, 2):
+        c, d = f"C{cat}", f"C{cat}_{dep}"
+        key = (f"S{state}_{s}", f"{d}_{i}", f"S{state}", c, d)
+        for k in range(70):
+            y = float(rng.poisson(2))
+            past.append((*key, CUTOFF - timedelta(days=69 - k), y, y * (1 + i)))
+        for k in range(1, 15):
+            future.append((*key, CUTOFF + timedelta(days=k), float(rng.poisson(2)), rng.random()))
+    names = ["store_id", "item_id", "state", "category", "department", "ds", "y"]
+    return (
+        pl.DataFrame(past, schema=[*names, "money"], orient="row"),
+        pl.DataFrame(future, schema=[*names, "y_hat"], orient="row"),
+    )
+
+
+def test_the_twelve_levels_of_m5_equal_a_loop_over_nodes() -> None:
+    past, future = m5_like()
+    levels = metrics.M5_LEVELS
+    scales = metrics.level_scales(past, levels, weight="money")
+    got = metrics.wrmsse(future, scales, levels)
+    assert len(got) == 13
+    for level, keys in levels.items():
+        top = bottom = 0.0
+        nodes = past.select(keys).unique().iter_rows() if keys else [()]
+        for node in nodes:
+            mask = pl.all_horizontal(
+                pl.lit(True), *(pl.col(k) == v for k, v in zip(keys, node, strict=True))
+            )
+            h = past.filter(mask).group_by("ds").agg(pl.col("y", "money").sum()).sort("ds")
+            f = future.filter(mask).group_by("ds").agg(pl.col("y", "y_hat").sum())
+            mse = np.mean((f["y"].to_numpy() - f["y_hat"].to_numpy()) ** 2)
+            rmsse = np.sqrt(mse / np.mean(np.diff(h["y"].to_numpy()) ** 2))
+            weight = h["money"].to_numpy()[-28:].sum()
+            top, bottom = top + weight * rmsse, bottom + weight
+        assert got[level] == pytest.approx(top / bottom), level
+
+
+def test_mase_and_rmsse_of_a_node_equal_their_definitions() -> None:
+    past, future = m5_like()
+    scales = metrics.level_scales(past, {"series": ["store_id", "item_id"]})
+    table = metrics.node_errors(future, scales).filter(pl.col("node") == "/S0_0/C0_0_0")
+    one = (pl.col("store_id") == "S0_0") & (pl.col("item_id") == "C0_0_0")
+    h = past.filter(one).sort("ds")["y"].to_numpy()
+    error = future.filter(one).select(pl.col("y") - pl.col("y_hat")).to_series().to_numpy()
+    season = np.mean([abs(h[k] - h[k - 7]) for k in range(7, len(h))])
+    assert table["mase"].item() == pytest.approx(np.mean(np.abs(error)) / season)
+    step = np.mean([(h[k] - h[k - 1]) ** 2 for k in range(1, len(h))])
+    assert table["rmsse"].item() == pytest.approx(np.sqrt(np.mean(error**2) / step))
+
+
+def test_the_weighted_quantile_loss_is_twice_the_pinball_loss() -> None:
+    frame = with_quantiles(scored([0.0, 4.0, 9.0], [3.0] * 3), {})
+    loop = np.mean(
+        [
+            2 * sum(max(q * (y - 3), (q - 1) * (y - 3)) for y in (0, 4, 9)) / 13
+            for q in (float(c[1:]) for c in QUANTILE_COLUMNS)
+        ]
+    )
+    assert metrics.weighted_quantile_loss(frame) == pytest.approx(loop)
+
+
+def test_pit_coverage_is_the_level_where_the_distribution_is_right() -> None:
+    u = (np.arange(1000) + 0.5) / 1000
+    assert metrics.pit_coverage(u, 0.8) == pytest.approx(0.8)
+    assert metrics.pit_coverage(u * 0.5, 0.8) == pytest.approx(0.8)
+    assert metrics.pit_coverage(u**4, 0.8) < 0.7

@@ -1,0 +1,136 @@
+"""From forecasts and actuals to errors per node, their sums over groups, and intervals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from data.schema import KEYS
+from models.metrics import LEVELS, aggregate, levels_of
+
+HEADLINE = [level for level in LEVELS if level != "department"]  # the five of the mean
+GROUP = ["model", "cutoff", "level", "node", "lead_week"]
+DRAWS = 1000
+
+
+def errors(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sums of errors (GROUP, n, sse, sae, y, y_hat) of one model and cutoff at every level.
+
+    `rows`: store_id, item_id, cutoff, ds, step, y, y_hat, model. Days without an actual are out.
+    """
+    open_rows = rows.filter(pl.col("y").is_not_null())
+    nodes = [
+        aggregate(open_rows, by, ["y", "y_hat"]).with_columns(level=pl.lit(level))
+        for level, by in levels_of(rows).items()
+    ]
+    return node_sums(pl.concat(nodes), rows["model"][0], rows["cutoff"][0])
+
+
+def node_sums(nodes: pl.DataFrame, model: str, cutoff: object) -> pl.DataFrame:
+    """Sums per node and lead week of (level, node, ds, y, y_hat)."""
+    error = pl.col("y") - pl.col("y_hat")
+    week = (pl.col("ds") - pl.lit(cutoff)).dt.total_days().sub(1).floordiv(7).add(1)
+    return (
+        nodes.with_columns(model=pl.lit(model), cutoff=pl.lit(cutoff), lead_week=week)
+        .group_by(GROUP)
+        .agg(
+            n=pl.len(),
+            sse=(error**2).sum(),
+            sae=error.abs().sum(),
+            y=pl.col("y").sum(),
+            y_hat=pl.col("y_hat").sum(),
+        )
+    )
+
+
+def scale_table(scales: dict[str, pl.DataFrame], cutoff: object) -> pl.DataFrame:
+    """Scales of models.metrics.level_scales as one frame with cutoff and level."""
+    return pl.concat(
+        frame.with_columns(level=pl.lit(level), cutoff=pl.lit(cutoff))
+        for level, frame in scales.items()
+    )
+
+
+def scaled(sums: pl.DataFrame, scales: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+    """RMSSE, MASE and weight per model, cutoff, level and node, and per column of `by`."""
+    keys = ["model", "cutoff", "level", "node", *by]
+    total = sums.group_by(keys).agg(pl.col("n", "sse", "sae", "y", "y_hat").sum())
+    return total.join(scales, on=["cutoff", "level", "node"]).with_columns(
+        rmsse=(pl.col("sse") / pl.col("n") / pl.col("scale")).sqrt(),
+        mase=pl.when(pl.col("seasonal") > 0).then(pl.col("sae") / pl.col("n") / pl.col("seasonal")),
+    )
+
+
+def figures(nodes: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+    """Per model and level, mean over cutoffs: wrmsse, rmsse, mase; pooled: wape and bias."""
+    weighted = (pl.col("rmsse") * pl.col("weight")).sum() / pl.col("weight").sum()
+    per_cutoff = nodes.group_by("model", "level", "cutoff", *by).agg(
+        wrmsse=weighted,
+        rmsse=pl.col("rmsse").mean(),
+        mase=pl.col("mase").mean(),
+        **{c: pl.col(c).sum() for c in ("sae", "y", "y_hat")},
+    )
+    return (
+        per_cutoff.group_by("model", "level", *by)
+        .agg(
+            pl.col("wrmsse", "rmsse", "mase").mean(),
+            wape=pl.col("sae").sum() / pl.col("y").sum(),
+            bias=pl.col("y_hat").sum() / pl.col("y").sum() - 1,
+        )
+        .sort("level", "wrmsse")
+    )
+
+
+def ratio_interval(
+    nodes: pl.DataFrame, level: str, model: str, other: str, *, seed: int
+) -> tuple[float, float, float]:
+    """WRMSSE of `model` over that of `other` at a level, with its 95 % interval.
+
+    Bootstrapped over two kinds of clusters at once, the nodes of the level and the origins: days
+    of one node, and nodes of one day, err together.
+    """
+    rows = nodes.filter((pl.col("level") == level) & pl.col("model").is_in([model, other]))
+    pairs = rows.pivot(on="model", index=["cutoff", "node", "weight"], values="rmsse").drop_nulls()
+    loss = {
+        name: pairs.with_columns(v=pl.col(name) * pl.col("weight"))
+        .pivot(on="cutoff", index="node", values="v")
+        .sort("node")
+        .drop("node")
+        .fill_null(0.0)
+        .to_numpy()
+        for name in (model, other)
+    }
+    weight = pairs.pivot(on="cutoff", index="node", values="weight").sort("node").drop("node")
+    w = weight.fill_null(0.0).to_numpy()
+
+    def ratio(node: np.ndarray, origin: np.ndarray) -> float:
+        below = node @ w
+        mine, theirs = ((node @ loss[m] / below) @ origin for m in (model, other))
+        return float(mine / theirs)
+
+    rng = np.random.default_rng(seed)
+    n, k = w.shape
+    draws = [
+        ratio(
+            np.bincount(rng.integers(0, n, n), minlength=n).astype(float),
+            np.bincount(rng.integers(0, k, k), minlength=k).astype(float),
+        )
+        for _ in range(DRAWS)
+    ]
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return ratio(np.ones(n), np.ones(k)), float(low), float(high)
+
+
+def tiers_of(features: pl.DataFrame) -> pl.DataFrame:
+    """Volume tier 1 (least) … 5 of each series by its mean day of the last 8 weeks."""
+    return features.select(
+        *KEYS, tier=(pl.col("mean_56").rank("ordinal") * 5 / pl.len()).ceil().cast(pl.Int32)
+    )
+
+
+def worst_bias(rows: pl.DataFrame, group: pl.Expr, least_share: float = 0.0) -> float:
+    """Largest |sum of forecasts / sum of actuals - 1| over groups with a share of the units."""
+    open_rows = rows.filter(pl.col("y").is_not_null())
+    sums = open_rows.group_by(group.alias("group")).agg(pl.col("y", "y_hat").sum())
+    big = sums.filter(pl.col("y") >= least_share * pl.col("y").sum())
+    return float(big.select((pl.col("y_hat") / pl.col("y") - 1).abs().max()).item())

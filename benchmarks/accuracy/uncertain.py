@@ -1,0 +1,86 @@
+"""Quantiles of every method by the same conformal step, and how well they hold."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from benchmarks.accuracy.judge import tiers_of
+from benchmarks.accuracy.methods import Bench, trained
+from data.schema import KEYS, QUANTILE_COLUMNS, QUANTILES
+from models import conformal
+from models.metrics import pit_coverage, weighted_quantile_loss
+
+LEVELS_OF_COVERAGE = (0.5, 0.8, 0.95)
+LEAST_POINTS = 5000
+
+
+def with_pit(bench: Bench, rows: pl.DataFrame) -> pl.DataFrame:
+    """Our scored rows with `u`, the randomised PIT by the calibration of their model, and tier."""
+    parts = []
+    for (origin,), part in rows.filter(pl.col("y").is_not_null()).group_by("cutoff"):
+        assert isinstance(origin, date)
+        cutoff = max(c for c in bench.cutoffs if c <= origin)
+        y, y_hat, step = (part[c].to_numpy() for c in ("y", "y_hat", "step"))
+        calibration = trained(bench, cutoff).manifest.calibration
+        u = conformal.pit(y, y_hat, step, calibration, seed=bench.settings.seed)
+        tiers = tiers_of(bench.features(origin))
+        parts.append(part.with_columns(u=pl.Series(u)).join(tiers, on=KEYS, how="left"))
+    return pl.concat(parts)
+
+
+def coverage_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """Coverage of 50, 80 and 95 % by volume tier and lead week, with points and mean width."""
+    week = ((pl.col("step") - 1) // 7 + 1).alias("lead_week")
+    width = (pl.col("q0.9") - pl.col("q0.1")).mean()
+    return (
+        rows.group_by("tier", week)
+        .agg(
+            n=pl.len(),
+            width_80=width,
+            **{
+                f"coverage_{level:.0%}".rstrip("%"): (
+                    (pl.col("u") > (1 - level) / 2) & (pl.col("u") <= (1 + level) / 2)
+                ).mean()
+                for level in LEVELS_OF_COVERAGE
+            },
+        )
+        .sort("tier", "lead_week")
+    )
+
+
+def worst_cell(table: pl.DataFrame) -> float:
+    """Largest distance of a cell's coverage of 80 or 95 % from what it says."""
+    cells = table.filter(pl.col("n") >= LEAST_POINTS)
+    distance = [(pl.col(f"coverage_{k}") - k / 100).abs().max() for k in (80, 95)]
+    return float(cells.select(pl.max_horizontal(distance)).item())
+
+
+def overall(rows: pl.DataFrame) -> dict[float, float]:
+    u = rows["u"].to_numpy()
+    return {level: pit_coverage(u, level) for level in LEVELS_OF_COVERAGE}
+
+
+def conformal_loss(bench: Bench, rows: pl.DataFrame, model: str) -> float:
+    """Weighted quantile loss of a method whose errors one horizon before gave its quantiles.
+
+    `rows`: scored forecasts of all methods at the headline cutoffs and one horizon before them.
+    """
+    horizon, parts = bench.settings.horizon, []
+    own = rows.filter((pl.col("model") == model) & pl.col("y").is_not_null())
+    for cutoff in bench.cutoffs:
+        past = own.filter(pl.col("cutoff") == cutoff - timedelta(days=horizon))
+        now = own.filter(pl.col("cutoff") == cutoff)
+        calibration = conformal.calibrate(
+            *(past[c].to_numpy() for c in ("y", "y_hat", "step")),
+            horizon=horizon,
+            seed=bench.settings.seed,
+        )
+        bands = conformal.apply(
+            now["y_hat"].to_numpy(), now["step"].to_numpy(), calibration, QUANTILES
+        )
+        bands = np.where((now["y_hat"] == 0).to_numpy()[:, None], 0.0, bands)
+        parts.append(
+            now.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
+        )
+    return weighted_quantile_loss(pl.concat(parts))
