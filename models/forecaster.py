@@ -11,8 +11,8 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
-from models import conformal, explain, gbm, levels
+from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS, QUANTILES
+from models import cold_start, conformal, explain, gbm, levels
 from models.conformal import Calibration
 from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
 from models.day_profile import SHARE, Profile, calendar_forecast, with_calendar
@@ -131,6 +131,11 @@ class Forecaster:
         `features` has one row per series with the fields of the feature service; `plan` the
         promotion plan of the target days. Raises HorizonTooLong outside 1 … the model's horizon.
         """
+        return self._forecast(features, plan, horizon, self.manifest.calibration)
+
+    def _forecast(
+        self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int, calibration: Calibration
+    ) -> pl.DataFrame:
         if not 1 <= horizon <= self.horizon:
             raise HorizonTooLong(
                 f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} days."
@@ -141,7 +146,7 @@ class Forecaster:
         y_hat = with_calendar(gbm.predict(self.booster, x, closed), calendar, closed)
         days = target_days(features, horizon)
         step = days["step"].to_numpy()
-        bands = conformal.apply(y_hat, step, self.manifest.calibration, QUANTILES)
+        bands = conformal.apply(y_hat, step, calibration, QUANTILES)
         return days.with_columns(
             pl.Series("y_hat", y_hat),
             *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)),
@@ -201,3 +206,22 @@ class Forecaster:
                 for i, name in enumerate(INPUTS)
             ),
         )
+
+    def cold_forecast(
+        self,
+        known: pl.DataFrame,
+        plan: pl.DataFrame,
+        wanted: Sequence[tuple[str, str]],
+        horizon: int,
+    ) -> pl.DataFrame:
+        """Forecasts of series (store_id, item_id) with no or a short history, from analogues.
+
+        `known` holds the features of all series at one cutoff. Columns FORECAST and `method`, which
+        names the analogues. The intervals are wider by the error that guessed levels have among the
+        known series. Raises HorizonTooLong, or NoAnalogue when neither store nor item is known.
+        """
+        features = cold_start.analogue_features(known, wanted)
+        own = self.manifest.calibration
+        wider = cold_start.widened(own, cold_start.level_error(known, own))
+        forecasts = self._forecast(features, plan, horizon, wider)
+        return forecasts.join(features.select(*KEYS, "method"), on=KEYS, maintain_order="left")

@@ -7,7 +7,7 @@ from data.schema import KEYS
 WINDOW = 84  # days of history before a silence, from which the rate is told
 FEWEST = 28  # of them; a younger series has no rate to be silent against
 PRIOR = 4  # weeks that the plain mean counts for in the mean of a weekday
-UNLIKELY = 1e-5  # probability of so long a silence, below which it is marked
+UNLIKELY = 1e-4  # probability of so long a silence, below which it is marked
 STOCKOUTS = [*KEYS, "first_ds", "last_ds", "days", "probability", "expected_units", "whole_store"]
 
 

@@ -14,7 +14,7 @@ PROFILE = np.array([0.6, 0.6, 0.8, 0.9, 1.2, 1.6, 1.3])
 
 
 def planted(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Clumpy sales of SERIES series and, in every second one, a gap in which about 25 units were due."""
+    """Clumpy sales of SERIES series; in every second one a gap in which about 25 units were due."""
     rng = np.random.default_rng(seed)
     days = [FIRST + timedelta(days=k) for k in range(DAYS)]
     profile = PROFILE[[d.weekday() for d in days]]

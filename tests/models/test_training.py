@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data.schema import KEYS, QUANTILE_COLUMNS
+from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS
 from data.warehouse import known_at_morning
-from models import forecaster
+from models import conformal, forecaster
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
 from models.explain import OTHER, group_of
@@ -197,3 +197,16 @@ def test_a_model_of_an_older_shape_is_named(trained: Training) -> None:
     old["calibration"] = {"edges": [[1.0]], "table": [[0.0]]}
     with pytest.raises(ValueError, match="has a manifest of another shape"):
         Manifest.from_json(json.dumps(old))
+
+
+def test_a_new_series_is_forecast_from_analogues_with_wider_intervals(
+    training_frames: TrainingData, saved: Path
+) -> None:
+    model, features = Forecaster.load(saved), newest(training_frames)
+    known = features.filter((pl.col("store_id") != "s1") | (pl.col("item_id") != "i1"))
+    cold = model.cold_forecast(known, training_frames.plan, [("s1", "i1")], 14)
+    assert cold.columns == [*FORECAST, "method"] and cold.height == 14
+    assert cold["method"][0].startswith("analogues: i1 in stores s")
+    own = model.manifest.calibration
+    plain = conformal.apply(cold["y_hat"].to_numpy(), cold["step"].to_numpy(), own, (0.1, 0.9))
+    assert (cold["q0.9"] - cold["q0.1"]).sum() > (plain[:, 1] - plain[:, 0]).sum()

@@ -1,0 +1,218 @@
+"""Series with no or a short history: features borrowed from analogues, which the answer names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data.schema import DEMAND_FEATURES, KEYS, STORE_FEATURES, WINDOWS
+from models.conformal import Calibration
+from models.dataset import Matrix
+from models.metrics import DEPARTMENT
+
+ANALOGUES = 10  # at most, the likest first
+NAMED = 3  # of them in the text of a method
+SHORT_DAYS = 56  # a younger series is forecast from its own history and its analogues'
+TRUSTED_DAYS = 28  # of own sales, that count for as much as the analogues
+JUDGED = 400  # known series that are hidden to see how far analogues miss
+SEED = 1
+LEVEL = f"mean_{max(WINDOWS)}"
+STORE_MEANS = [(c, c.removeprefix("store_")) for c in STORE_FEATURES if c.startswith("store_mean_")]
+IN_UNITS = ("mean_", "std_", "lag_", "dow_mean_")  # features that grow with the series
+
+
+class NoAnalogue(LookupError):
+    """Nothing that is known is like the series that is asked for."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Daily units (stores, items), NaN where a store does not sell an item, and where rows lie."""
+
+    rows: pl.DataFrame
+    stores: dict[str, int]
+    items: dict[str, int]
+    units: Matrix
+    at: dict[tuple[str, str], int]
+    departments: list[str]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> "_Known":
+        keys = list(rows.select(KEYS).iter_rows())
+        stores = {s: k for k, s in enumerate(sorted({s for s, _ in keys}))}
+        items = {i: k for k, i in enumerate(sorted({i for _, i in keys}))}
+        units = np.full((len(stores), len(items)), np.nan)
+        for (s, i), level in zip(keys, rows[LEVEL].to_list(), strict=True):
+            units[stores[s], items[i]] = level
+        departments = rows.select(DEPARTMENT).to_series().to_list()
+        return cls(rows, stores, items, units, {k: n for n, k in enumerate(keys)}, departments)
+
+
+@dataclass(frozen=True)
+class _Analogues:
+    """Row numbers in the known features, how much each counts, and how much bigger we are."""
+
+    rows: NDArray[np.intp]
+    weight: Matrix
+    ratio: Matrix
+    method: str
+
+
+def _like_stores(known: _Known, store_id: str, item_id: str) -> _Analogues | None:
+    """The item in the stores that are likest in what they sell and in size.
+
+    Two stores are compared on the items that both sell, this one left out: their units are the
+    ratio of size, the distance of their shares the difference in kind.
+    """
+    column = known.items.get(item_id)
+    if column is None:
+        return None
+    here = known.stores.get(store_id)
+    candidates = np.flatnonzero(~np.isnan(known.units[:, column]))
+    candidates = candidates[candidates != here]
+    if not len(candidates):
+        return None
+    names = list(known.stores)
+    if here is None:
+        ratio, distance = np.ones(len(candidates)), np.zeros(len(candidates))
+    else:
+        ratio, distance = _compare(known.units, here, candidates, column)
+    nearest = np.argsort(distance, kind="stable")[: ANALOGUES if here is not None else None]
+    chosen = candidates[nearest]
+    said = ", ".join(names[s] for s in chosen[:NAMED])
+    more = f" and {len(chosen) - NAMED} more" if len(chosen) > NAMED else ""
+    return _Analogues(
+        rows=np.array([known.at[names[s], item_id] for s in chosen]),
+        weight=1 / (0.1 + distance[nearest]),
+        ratio=ratio[nearest],
+        method=f"analogues: {item_id} in stores {said}{more}",
+    )
+
+
+def _compare(
+    units: Matrix, here: int, others: NDArray[np.intp], without: int
+) -> tuple[Matrix, Matrix]:
+    """How much bigger a store is than each other, and how unlike they are."""
+    common = ~np.isnan(units[others]) & ~np.isnan(units[here])
+    common[:, without] = False
+    mine, theirs = np.where(common, units[here], 0), np.where(common, units[others], 0)
+    size, sizes = mine.sum(axis=1), theirs.sum(axis=1)
+    comparable = (size > 0) & (sizes > 0)
+    ratio = np.where(comparable, size / np.where(comparable, sizes, 1), 1.0)
+    shares = mine / np.where(comparable, size, 1)[:, None]
+    shares -= theirs / np.where(comparable, sizes, 1)[:, None]
+    distance = np.abs(shares).sum(axis=1) + np.abs(np.log(ratio)) / 2
+    return ratio, np.where(comparable, distance, 10.0)
+
+
+def _like_items(known: _Known, store_id: str, item_id: str) -> _Analogues | None:
+    """What else the store sells, of the same department if there is any of it."""
+    mine = [n for (s, i), n in known.at.items() if s == store_id and i != item_id]
+    department = item_id.split("|")[0]
+    rows = [n for n in mine if known.departments[n] == department] or mine
+    if not rows:
+        return None
+    items = known.rows["item_id"].gather(rows[:NAMED]).to_list()
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return _Analogues(
+        rows=np.array(rows),
+        weight=np.ones(len(rows)),
+        ratio=np.ones(len(rows)),
+        method=f"analogues: {', '.join(items)}{more} in store {store_id}",
+    )
+
+
+def analogue_features(known: pl.DataFrame, wanted: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """Feature rows of series with no or a short history: the columns of `known`, and `method`.
+
+    `known` are the feature rows of all series at one cutoff, `wanted` pairs (store_id, item_id). A
+    row is the weighted mean of its analogues', what is counted in units scaled by the size of the
+    store: the item in like stores, or like items of the store when no other store sells it. A
+    series that is among `known` is not its own analogue: its features are mixed in, by its
+    days of age, when they are fewer than SHORT_DAYS, and not used otherwise, as if it were hidden.
+    Raises NoAnalogue when neither the store nor the item is known.
+    """
+    table = _Known.of(known)
+    numeric = [c for c in DEMAND_FEATURES if c in known.columns]
+    values = known.select(numeric).to_numpy()
+    scaled = np.array([c.startswith(IN_UNITS) for c in numeric])
+    store_rows = dict(
+        zip(known["store_id"].to_list(), range(known.height), strict=True)
+    )  # the last row of each store: its store features are those of any
+    rows = []
+    for store_id, item_id in wanted:
+        found = _like_stores(table, store_id, item_id) or _like_items(table, store_id, item_id)
+        if found is None:
+            raise NoAnalogue(
+                f"Neither store {store_id!r} nor item {item_id!r} has sold anything yet, so that "
+                "there is nothing to forecast from; list the known series with GET /v1/series."
+            )
+        borrowed = values[found.rows] * np.where(scaled, found.ratio[:, None], 1.0)
+        mean = np.average(borrowed, axis=0, weights=found.weight)
+        own = table.at.get((store_id, item_id))
+        method = found.method
+        age = known["age_days"][own] + 1 if own is not None else SHORT_DAYS
+        if own is not None and age < SHORT_DAYS:
+            mean += (values[own] - mean) * age / (age + TRUSTED_DAYS)
+            method = f"{age:.0f} days of own sales and {method}"
+        base = known.row(store_rows.get(store_id, int(found.rows[0])), named=True)
+        guessed = dict(zip(numeric, mean.tolist(), strict=True))
+        if own is None and store_id in table.stores:  # the store grows by what it begins to sell
+            base |= {c: base[c] + guessed[of] for c, of in STORE_MEANS if c in base}
+        rows.append({**base, **guessed, "store_id": store_id, "item_id": item_id, "method": method})
+    return pl.DataFrame(rows, schema={**known.schema, "method": pl.String})
+
+
+def hidden(known: pl.DataFrame) -> pl.DataFrame:
+    """Features that known series would have if they were new: analogue_features of each.
+
+    In what is known of their store, the guess takes the place of their own units. For the backtest.
+    """
+    rows = analogue_features(_aged(known), list(known.select(KEYS).iter_rows()))
+    return rows.with_columns(
+        (pl.col(c) - known[of] + pl.col(of)).clip(0) for c, of in STORE_MEANS if c in known.columns
+    )
+
+
+def _aged(known: pl.DataFrame) -> pl.DataFrame:
+    """The rows with ages at which nothing of their own is mixed in."""
+    return known.with_columns(age_days=pl.max_horizontal("age_days", pl.lit(float(SHORT_DAYS))))
+
+
+def level_error(known: pl.DataFrame, calibration: Calibration) -> list[float]:
+    """Mean squared relative error of an analogue's level, per tier of the calibration.
+
+    From up to JUDGED known series, drawn by SEED, each hidden in turn.
+    """
+    drawn = known.sample(min(JUDGED, known.height), seed=SEED)
+    wanted = list(drawn.select(KEYS).iter_rows())
+    guessed = analogue_features(_aged(known), wanted)[LEVEL].to_numpy()
+    error = (guessed - drawn[LEVEL].to_numpy()) ** 2
+    tier = calibration.tiers(guessed)
+    everything = float(error.sum() / max((guessed**2).sum(), 1e-9))
+    return [
+        float(error[tier == t].sum() / (guessed[tier == t] ** 2).sum())
+        if (tier == t).sum() >= ANALOGUES
+        else everything
+        for t in range(len(calibration.dispersion))
+    ]
+
+
+def widened(calibration: Calibration, level_error: Sequence[float]) -> Calibration:
+    """The calibration of series whose level is guessed: its error adds to the dispersion."""
+    wider = [d + e for d, e in zip(calibration.dispersion, level_error, strict=True)]
+    return replace(calibration, dispersion=wider)
+
+
+def methods(features: pl.DataFrame) -> pl.Series:
+    """How each row of `features` is forecast, in words; every series is."""
+    age = pl.col("age_days") + 1
+    return features.select(
+        method=pl.when(age < SHORT_DAYS)
+        .then(pl.format("global model, short history of {} days", age.cast(pl.Int64)))
+        .when(pl.col("zero_share_28") >= 0.5)
+        .then(pl.lit("global model, intermittent sales"))
+        .otherwise(pl.lit("global model"))
+    ).to_series()
