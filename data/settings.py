@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     tuning_seconds: int = Field(
         default=100, ge=1, description="Time limit of the search; a started trial is finished."
     )
+    stockouts_missing: bool = Field(
+        default=False, description="Leave probable stock-outs out of what models learn from."
+    )
     seed: int = Field(default=7, description="Seed of the search, the boosters and the samples.")
 
     maturity_days: int = Field(

@@ -122,6 +122,7 @@ def training_data(
         spec=matrix_spec(settings, series),
         versions=versions.join(series, on=KEYS, how="semi"),
         timezone=settings.timezone,
+        stockouts_missing=settings.stockouts_missing,
     )
 
 

@@ -17,6 +17,7 @@ from models import gbm
 from models.dataset import Matrix, MatrixSpec, actuals, design_matrix, history, target_days
 from models.day_profile import Profile, calendar_forecast, fit_profile, with_calendar
 from models.metrics import level_scales
+from models.stockouts import probable_stockouts, without_stockouts
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class TrainingData:
 
     `features` holds the rows of every training cutoff and fold (store_id, item_id, cutoff, …) from
     the feature store, `sales` and `plan` what was known at the cutoff. `versions` are all versions
-    of the sales (schema SALES): a fold before the cutoff learns from what was known then.
+    of the sales (schema SALES): a fold before the cutoff learns from what was known then. With
+    `stockouts_missing` no booster learns from days that were probable stock-outs.
     """
 
     cutoff: date
@@ -37,6 +39,7 @@ class TrainingData:
     spec: MatrixSpec
     versions: pl.DataFrame
     timezone: str
+    stockouts_missing: bool = False
 
     @cached_property
     def grid(self) -> pl.DataFrame:
@@ -53,7 +56,10 @@ class TrainingData:
         """Rows whose target day is over by `until`, with the actuals known then, binned."""
         grid = self.grid.select(*KEYS, "ds")
         known = self.known(until)
-        y = actuals(grid, known, until=until, closed_days=self.spec.closed_days)["y"]
+        days = actuals(grid, known, until=until, closed_days=self.spec.closed_days)
+        if self.stockouts_missing:
+            days = without_stockouts(days, probable_stockouts(self.history(until)))
+        y = days["y"]
         mask = y.is_not_null().to_numpy()
         return gbm.dataset(self.matrix[0][mask], y.to_numpy()[mask])
 

@@ -1,5 +1,6 @@
 """Silences that are planted are found, and few others."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -7,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from models.backtest import TrainingData
 from models.stockouts import STOCKOUTS, probable_stockouts, without_stockouts
 
 FIRST, DAYS, SERIES = date(2017, 1, 2), 250, 80
@@ -123,3 +125,18 @@ def test_marked_days_are_missing_and_nothing_else_moves(
     assert masked["y"].null_count() == marks["days"].sum() > 0
     kept = masked["y"].is_not_null()
     assert_frame_equal(masked.filter(kept), history.filter(kept))
+
+
+def test_boosters_do_not_learn_from_marked_days_when_told_so(training_frames: TrainingData) -> None:
+    gap = pl.col("ds").is_between(date(2017, 7, 1), date(2017, 7, 20))
+    mine = (pl.col("store_id") == "s0") & (pl.col("item_id") == "i0")
+    silent = training_frames.sales.filter(~(gap & mine))
+    off = replace(training_frames, sales=silent, versions=silent)
+    on = replace(off, stockouts_missing=True)
+    assert not off.stockouts_missing
+    missing = off.grid.filter(gap & mine).height
+    left_out = off.training_set(off.cutoff).num_data() - on.training_set(on.cutoff).num_data()
+    assert left_out == missing > 0
+    # A fold before the gap was over knows nothing of it.
+    early = date(2017, 6, 30)
+    assert on.training_set(early).num_data() == off.training_set(early).num_data()
