@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         default=100, ge=1, description="Time limit of the search; a started trial is finished."
     )
     stockouts_missing: bool = Field(
-        default=False, description="Leave probable stock-outs out of what models learn from."
+        default=True, description="Leave probable stock-outs out of what models learn from."
     )
     seed: int = Field(default=7, description="Seed of the search, the boosters and the samples.")
 
