@@ -18,7 +18,7 @@ from checks.replay import Replay, day, fit, issue, issued, load, snapshot_of, tr
 from data.schema import KEYS
 from data.warehouse import connect, known_at_morning, plan_as_of
 from models.assembly import read_snapshot
-from models.baselines import BASELINES
+from models.baselines import PUBLISHED
 from models.forecaster import Forecaster
 from models.promotion import evidence_against
 
@@ -142,7 +142,7 @@ def ledger_of(replay: Replay, policy: Policy, cutoff: date) -> pl.DataFrame:
         issued(replay, past, model)
         for past in replay.days
         if monitoring.scored_since(cutoff) <= past <= cutoff
-        for model in (serving(replay, policy, past), *BASELINES)
+        for model in (serving(replay, policy, past), *PUBLISHED)
     ]
     return pl.concat(frames, how="diagonal").sort("model", "cutoff", *KEYS, "ds")
 

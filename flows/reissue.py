@@ -11,7 +11,7 @@ from data.settings import Settings
 from data.warehouse import connect
 from flows.slots import done, writing
 from models import registry
-from models.baselines import BASELINES
+from models.baselines import PUBLISHED
 from models.reissue import Reissue
 from models.reissue import reissue as issue_again
 
@@ -21,7 +21,7 @@ def issued_from(settings: Settings, cutoff: date) -> pl.DataFrame:
     """What models issued from a cutoff, by the ledger; baselines are left out."""
     with writing(), connect(settings) as con:
         rows = ledger.issued_forecasts(con, cutoff)
-    own = rows.filter((pl.col("cutoff") == cutoff) & ~pl.col("model").is_in(BASELINES))
+    own = rows.filter((pl.col("cutoff") == cutoff) & ~pl.col("model").is_in(PUBLISHED))
     if own.is_empty():
         raise LookupError(f"The ledger holds no forecast from the cutoff {cutoff}; choose another.")
     return own

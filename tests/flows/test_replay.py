@@ -18,7 +18,7 @@ from data import ledger
 from data.settings import Settings
 from data.warehouse import connect, known_at_morning, query
 from models import registry
-from models.baselines import BASELINES
+from models.baselines import PUBLISHED
 
 SINCE = date(2017, 9, 10)
 DAY = SINCE + timedelta(weeks=1)
@@ -38,7 +38,7 @@ def production(replayed: Replay, tmp_path_factory: pytest.TempPathFactory) -> It
     walk(before, SINCE - timedelta(days=1), DAY - timedelta(days=1))
     with connect(before.settings) as con:
         for cutoff in (d for d in before.days if d < DAY):
-            for model in (serving(replayed, GATED, cutoff), *BASELINES):
+            for model in (serving(replayed, GATED, cutoff), *PUBLISHED):
                 rows = issued(replayed, cutoff, model).with_columns(
                     snapshot_id=pl.lit(day(before, cutoff).snapshot),
                     feature_service=pl.lit("demand_v1"),
