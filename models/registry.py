@@ -20,6 +20,7 @@ from models.backtest import TrainingData
 from models.dataset import INPUTS
 from models.forecaster import Forecaster, Manifest, NoChampion
 from models.plots import forecast_plot
+from models.search import gain_over_defaults
 from models.training import Training
 
 MODEL = "demand"
@@ -106,6 +107,8 @@ def _log(settings: Settings, training: Training, data: TrainingData) -> None:
     for model, metric, value in training.backtest.select("model", "metric", "value").iter_rows():
         mlflow.log_metric(f"holdout/{model}/{metric}".replace("%", ""), value)
     mlflow.log_metric("trials", training.trials.height)
+    for which, gain in gain_over_defaults(training.trials).items():
+        mlflow.log_metric(f"tuning gain over defaults/{which}", gain)
     mlflow.log_table(training.trials.to_pandas(), "trials.json")
     mlflow.log_table(training.backtest.to_pandas(), "backtest.json")
     mlflow.log_text(training.manifest.to_json(), forecaster.MANIFEST)

@@ -16,6 +16,7 @@ from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
 from models.explain import OTHER, group_of
 from models.forecaster import Forecaster, HorizonTooLong, Manifest
+from models.search import gain_over_defaults
 from models.training import CHALLENGER, Training, train
 
 CUTOFF = date(2017, 9, 10)
@@ -53,6 +54,16 @@ def test_the_search_has_not_seen_the_holdout(trained: Training) -> None:
     seen = {c for c in trained.trials.columns if c.startswith("wrmsse 2017")}
     folds = fold_cutoffs(CUTOFF, 28, 4)
     assert seen == {f"wrmsse {c}" for c in folds[:3]}
+
+
+def test_the_gain_of_the_search_is_that_of_the_best_trial_over_the_defaults(
+    trained: Training,
+) -> None:
+    gain, trials = gain_over_defaults(trained.trials), trained.trials
+    best = trials.filter(pl.col("state") == "COMPLETE")["wrmsse"].min()
+    assert gain["mean"] == pytest.approx(1 - best / trials["wrmsse"][0])
+    assert gain["least"] <= gain["mean"] <= gain["most"]
+    assert gain_over_defaults(pl.DataFrame()) == {}
 
 
 def test_a_search_that_was_cut_off_goes_on(training_frames: TrainingData, tmp_path: Path) -> None:
