@@ -19,6 +19,8 @@ from models.day_profile import Profile, calendar_forecast, fit_profile, with_cal
 from models.metrics import level_scales
 from models.stockouts import probable_stockouts, without_stockouts
 
+MOST_ROWS = 1_000_000
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -53,15 +55,22 @@ class TrainingData:
         return x.astype(np.float32), closed
 
     def training_set(self, until: date) -> lgb.Dataset:
-        """Rows whose target day is over by `until`, with the actuals known then, binned."""
+        """Rows whose target day is over by `until`, with the actuals known then, binned.
+
+        Of more than MOST_ROWS a seeded sample: rows of neighbouring cutoffs share their target days
+        and most of their features, so more of them cost time and add next to nothing.
+        """
         grid = self.grid.select(*KEYS, "ds")
         known = self.known(until)
         days = actuals(grid, known, until=until, closed_days=self.spec.closed_days)
         if self.stockouts_missing:
             days = without_stockouts(days, probable_stockouts(self.history(until)))
         y = days["y"]
-        mask = y.is_not_null().to_numpy()
-        return gbm.dataset(self.matrix[0][mask], y.to_numpy()[mask])
+        rows = np.flatnonzero(y.is_not_null().to_numpy())
+        if len(rows) > MOST_ROWS:
+            rng = np.random.default_rng(until.toordinal())
+            rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+        return gbm.dataset(self.matrix[0][rows], y.to_numpy()[rows])
 
     def known(self, cutoff: date) -> pl.DataFrame:
         """Sales as they were known the morning after a fold's cutoff, without later revisions."""

@@ -11,7 +11,7 @@ import pytest
 
 from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS
 from data.warehouse import known_at_morning
-from models import conformal, forecaster
+from models import backtest, conformal, forecaster
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
 from models.explain import OTHER, group_of
@@ -116,6 +116,16 @@ def test_a_fold_learns_from_sales_as_they_were_known_at_its_cutoff(
     # It is judged by what was really sold.
     assert (then.grid["y"] == first.grid["y"] * 3).all()
     assert data.history(CUTOFF)["y"].sum() == 3 * training_frames.history(CUTOFF)["y"].sum()
+
+
+def test_of_many_rows_a_sample_is_learned_from_the_same_every_time(
+    training_frames: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = training_frames.training_set(CUTOFF).num_data()
+    monkeypatch.setattr(backtest, "MOST_ROWS", 500)
+    one, two = (training_frames.training_set(CUTOFF) for _ in range(2))
+    assert everything > 500 == one.num_data()
+    assert np.array_equal(one.get_label(), two.get_label())
 
 
 def test_a_saved_model_forecasts_as_the_trained_one(
