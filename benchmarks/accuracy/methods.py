@@ -127,7 +127,8 @@ def trained(bench: Bench, cutoff: date) -> Forecaster:
     settings = bench.settings
     folder = settings.champions_dir / f"{cutoff}-{code_of('models', 'feature_repo')}"
     if not (folder / forecaster.DIGESTS).exists():
-        data = training_data(settings, world.snapshot_of(settings, cutoff), bench.plan)
+        snapshot, versions = world.snapshot_of(settings, cutoff), world.all_sales(settings)
+        data = training_data(settings, snapshot, versions, bench.plan)
         done = refit(data, gbm.DEFAULTS, seed=settings.seed)
         forecaster.save(folder, done.booster.model_to_string(), done.manifest)
     return Forecaster.load(folder)
