@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.accuracy import judge, methods, uncertain
+from benchmarks.accuracy import beyond, judge, methods, uncertain
 from benchmarks.accuracy.methods import AUTO_ETS, MLFORECAST, ORACLE, OURS, Bench
 from benchmarks.rows import Row
 from data.schema import KEYS
@@ -225,6 +225,21 @@ def uncertainty_rows(bench: Bench, rows: pl.DataFrame) -> tuple[list[Row], pl.Da
     return result, cells
 
 
+def beyond_rows(bench: Bench, rows: pl.DataFrame) -> list[Row]:
+    """Coverage of levels by their sample paths, and series hidden as if they were new."""
+    mine = rows.filter((pl.col("model") == OURS) & pl.col("cutoff").is_in(list(bench.cutoffs)))
+    result = [
+        row(f"coverage_80_{level}", "share", beyond.level_coverage(bench, mine, level))
+        for level in bench.levels
+        if level != "series"
+    ]
+    found = [beyond.hidden_series(bench, cutoff) for cutoff in bench.cutoffs]
+    own, theirs, inside = (sum(values) / len(found) for values in zip(*found, strict=True))
+    met = own < theirs
+    cold = row("cold_start_vs_store_share", "WRMSSE", own, theirs=theirs, target=1.0, met=met)
+    return [*result, cold, row("cold_start_coverage_80", "share", inside)]
+
+
 def measure(bench: Bench) -> list[Row]:
     """Every row of a data set; also keeps the detailed tables beside the forecasts."""
     rows = scored(bench)
@@ -237,7 +252,7 @@ def measure(bench: Bench) -> list[Row]:
     headline = sums.filter(pl.col("cutoff").is_in(list(bench.cutoffs)))
     weekly = judge.scaled(headline, scales, ["lead_week"])
     judge.figures(weekly, ["lead_week"]).write_csv(folder / "levels_by_lead_week.csv")
-    return result + more
+    return result + more + beyond_rows(bench, rows)
 
 
 def settings_of(state: Path) -> Settings:

@@ -1,0 +1,81 @@
+"""Beyond series with a history: levels by their paths, and series that are hidden as if new."""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from benchmarks.accuracy.methods import Bench, trained
+from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS, WEEK
+from data.warehouse import known_at_morning
+from feature_repo.build import known_versions
+from models.cold_start import hidden, level_error, widened
+from models.conformal import pit
+from models.dataset import target_days
+from models.levels import level_forecast
+from models.metrics import DEPARTMENT, LEVELS, coverage, level_scales, wrmsse
+
+LEVEL = "mean_84"
+
+
+def level_coverage(bench: Bench, rows: pl.DataFrame, level: str) -> float:
+    """Share of the days of a level's nodes inside their 80 % interval; ties count half.
+
+    `rows`: our scored forecasts (FORECAST and y) of the headline cutoffs.
+    """
+    parts = []
+    for cutoff in bench.cutoffs:
+        own = rows.filter((pl.col("cutoff") == cutoff) & pl.col("y").is_not_null())
+        m = trained(bench, cutoff).manifest
+        days = own.group_by("ds").agg(pl.len()).height
+        whole = own.filter(pl.len().over(KEYS) == days)
+        steps = whole.with_columns(pl.col("step").rank("dense").cast(pl.Int32))
+        made = level_forecast(steps.select(FORECAST), m.calibration, m.dependence, level)
+        keys = ["cutoff", "step", *LEVELS[level]]
+        sold = steps.with_columns(department=DEPARTMENT).group_by(keys).agg(pl.col("y").sum())
+        parts.append(made.join(sold, on=keys))
+    scored = pl.concat(parts)
+    closed = coverage(scored, "q0.1", "q0.9")["inside"]
+    inner = (pl.col("y") > pl.col("q0.1")) & (pl.col("y") < pl.col("q0.9"))
+    return (closed + float(scored.select(inner.mean()).item())) / 2
+
+
+def share_forecast(known: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """What one would do by hand for a new series: keys, ds and y_hat.
+
+    The mean of the item in the other stores times the share of the store in all other sales, by
+    the weekday profile of the store. NaN where no other store sells the item.
+    """
+    level, others = pl.col(LEVEL), pl.len().over("item_id") - 1
+    rows = known.with_columns(rest=level.sum().over("store_id") - level)
+    item = (level.sum().over("item_id") - level) / others
+    store = (pl.col("rest").sum().over("item_id") - pl.col("rest")) / others
+    rows = rows.with_columns(guess=item * pl.col("rest") / store)
+    days = target_days(rows, horizon)
+    profile = rows.select(f"store_dow_index_{d}" for d in WEEK).to_numpy()
+    row = np.repeat(np.arange(rows.height), horizon)
+    weekday = days["ds"].dt.weekday().to_numpy() - 1
+    y_hat = rows["guess"].to_numpy()[row] * profile[row, weekday]
+    return days.select(*KEYS, "ds", y_hat=pl.Series(y_hat))
+
+
+def hidden_series(bench: Bench, cutoff: date) -> tuple[float, float, float]:
+    """Series WRMSSE of ours and of share_forecast, each series hidden in turn; 80 % coverage.
+
+    Only series whose item another store sells too.
+    """
+    model, known = trained(bench, cutoff), bench.features(cutoff)
+    plan = known_versions(bench.plan, known_at_morning(cutoff, bench.settings.timezone))
+    guessed = model.forecast(hidden(known).drop("method"), plan, model.horizon)
+    actuals = bench.actuals.filter((pl.col("cutoff") == cutoff) & pl.col("y").is_not_null())
+    by_share = share_forecast(known, model.horizon).rename({"y_hat": "by_share"})
+    rows = guessed.drop(QUANTILE_COLUMNS).join(actuals.select(*KEYS, "ds", "y"), on=[*KEYS, "ds"])
+    rows = rows.join(by_share, on=[*KEYS, "ds"]).filter(pl.col("by_share").is_finite())
+    scales = {"series": level_scales(bench.history(cutoff))["series"]}
+    own = wrmsse(rows, scales)["series"]
+    theirs = wrmsse(rows.with_columns(y_hat="by_share"), scales)["series"]
+    table = model.manifest.calibration
+    wide = widened(table, level_error(known, table))
+    open_days = rows.filter(pl.col("y_hat") > 0)
+    u = pit(*(open_days[c].to_numpy() for c in ("y", "y_hat", "step")), wide)
+    return own, theirs, float(((u > 0.1) & (u < 0.9)).mean())
