@@ -5,6 +5,7 @@ import re
 import pytest
 
 from benchmarks.report import documents, fill
+from checks import drift, gates, quality
 from data.settings import ROOT
 
 PAGES = [ROOT / "CONTRIBUTING.md", *documents()]
@@ -38,3 +39,24 @@ def test_the_readme_is_short_and_shows_what_the_demo_prints() -> None:
     shown = text.split("<!-- demo:begin -->")[1].split("<!-- demo:end -->")[0]
     for part in ("Retraining gate:", "WRMSSE", "Done in"):
         assert part in shown
+
+
+@pytest.mark.parametrize("module", [quality, drift, gates], ids=lambda m: m.__name__)
+def test_every_threshold_of_the_retraining_gate_is_explained_as_it_is(module) -> None:
+    page = (ROOT / "docs" / "gates.md").read_text()
+    room = module.__name__.split(".")[1]
+    documented = dict(re.findall(rf"\| `{room}\.(\w+)` \| ([^|]+) \|", page))
+    documented.pop("LIMITS", None)
+    assert documented
+    for name, text in documented.items():
+        value = getattr(module, name)
+        if isinstance(value, range):
+            value = (value.start, value.stop - 1)
+        numbers = value if isinstance(value, tuple) else (value,)
+        assert [float(n) for n in re.findall(r"[\d.]+", text)] == list(numbers), name
+
+
+def test_every_limit_of_quality_is_explained_as_it_is() -> None:
+    page = (ROOT / "docs" / "gates.md").read_text()
+    for check, limit in quality.LIMITS.items():
+        assert f"| `quality.LIMITS`: {check} | {limit:g} |" in page
