@@ -11,6 +11,7 @@ from flows.deploy import deploy
 from flows.monitor import monitor
 from flows.slots import done
 from flows.train import train
+from models import registry
 
 
 @task
@@ -19,11 +20,18 @@ def decide(seen: Monitoring) -> GateDecision:
     return monitoring.decide(seen)
 
 
+@task
+def version_before(settings: Settings) -> str | None:
+    """The version that served before the champion; None for the first one."""
+    return registry.version_of(settings, registry.PREVIOUS)
+
+
 @flow(flow_run_name="retrain")
 def retrain(reason: str = "scheduled retraining") -> GateDecision:
     """Runs the gate: trains only if it says so, and serves the new model only if it is better.
 
-    An alert trains a challenger in shadow. What the gate decided is kept with its reasons.
+    An alert trains a challenger in shadow; a fall back serves the version before until there is a
+    better one. What the gate decided is kept with its reasons.
 
     Args:
         reason: why the gate is asked now; kept with the decision.
@@ -32,6 +40,8 @@ def retrain(reason: str = "scheduled retraining") -> GateDecision:
     # Without an event: one of its own would start this flow again.
     decision = decide(monitor(publish=False))
     keep(settings, decision, reason)
+    if decision.outcome == "fall_back" and (before := version_before(settings)):
+        deploy(before)
     if decision.train and train(promote=decision.outcome != "alert"):
         deploy()
     return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)
