@@ -209,15 +209,17 @@ def train_model(settings: Settings, base: Base, folder: Path) -> None:
     forecaster.save(folder, training.booster.model_to_string(), manifest)
 
 
-def start_of(seed: int) -> date:
-    """The Monday on which a seed's shifts begin."""
+def start_of(seed: int, shift: Shift, size: float) -> date:
+    """The Monday on which a shift begins."""
+    if shift.layer == "none":
+        return THANKSGIVING_WEEK - timedelta(weeks=int(size))
     return date(2017, 10, 9) + timedelta(weeks=seed % 3)
 
 
 def run_seed(settings: Settings, base: Base, model: Forecaster, seed: int) -> Iterator[Week]:
     """The clean world of a seed and, from its start on, every shifted one beside it."""
-    start, first = start_of(seed), settings.first_cutoff
-    clean = world(base, seed, None, 0, start)
+    first = settings.first_cutoff
+    clean = world(base, seed, None, 0, first)
     with tempfile.TemporaryDirectory() as name, duckdb.connect() as con:
         con.execute("SET TimeZone='UTC'")
         con.execute((SQL_DIR / "tables.sql").read_text())
@@ -227,32 +229,34 @@ def run_seed(settings: Settings, base: Base, model: Forecaster, seed: int) -> It
         issued = [run.issue(sales_as_of(con, run.morning(first)), clean.plan, first)]
         for k in range(1, WEEKS + 1):
             cutoff = first + timedelta(weeks=k)
-            if cutoff == start + timedelta(days=6):
-                for shift in SHIFTS:
-                    for size in shift.sizes:
-                        made = world(base, seed, shift, size, start)
-                        yield from run_shift(run, made, list(issued), seed, shift, size)
-                        run.forget(cutoff - timedelta(weeks=1))
+            monday = cutoff - timedelta(days=6)
+            for shift, size in ((s, size) for s in SHIFTS for size in s.sizes):
+                if start_of(seed, shift, size) == monday:
+                    made = world(base, seed, shift, size, monday)
+                    yield from run_shift(run, made, list(issued), seed, shift, size, monday)
+                    run.forget(cutoff - timedelta(weeks=1))
             decision, _ = run.week(clean, issued, cutoff)
             yield _record(seed, None, 0.0, cutoff, 0, decision)
 
 
 def run_shift(
-    run: Run, made: World, issued: list[pl.DataFrame], seed: int, shift: Shift, size: float
+    run: Run,
+    made: World,
+    issued: list[pl.DataFrame],
+    seed: int,
+    shift: Shift,
+    size: float,
+    start: date,
 ) -> Iterator[Week]:
     """A shifted world until its layer saw it; a poisoned one longer: none may be trained on."""
-    start = began = start_of(seed)
-    weeks = POISONED_WEEKS if shift.layer == "quality" else WATCHED_WEEKS
-    if shift.layer == "none":
-        began = THANKSGIVING_WEEK - timedelta(weeks=int(size))
-        weeks = (began - start).days // 7 + WATCHED_WEEKS - 1
+    weeks = POISONED_WEEKS if shift.layer in ("quality", "none") else WATCHED_WEEKS
     for k in range(weeks):
-        cutoff = start + timedelta(days=7 * k + 6)
+        days = 7 * k + 7
+        cutoff = start + timedelta(days=days - 1)
         decision, _ = run.week(made, issued, cutoff)
-        week = _record(seed, shift, size, cutoff, (cutoff - began).days + 1, decision)
-        if week.days > 0:
-            yield week
-        if week.layer == shift.layer != "quality" and shift.layer != "none":
+        week = _record(seed, shift, size, cutoff, days, decision)
+        yield week
+        if week.layer == shift.layer and shift.layer in ("drift", "performance"):
             return
 
 

@@ -215,8 +215,8 @@ def _moved(sales: pl.DataFrame, size: float, _rng: np.random.Generator) -> pl.Da
 # otherwise; none for what is over before a model could learn it.
 SHIFTS = (
     Shift("demand up", "performance", (0.3, 0.5), trips=_more),
-    Shift("demand down", "performance", (0.3, 0.5), trips=_fewer),
-    Shift("new competitor", "performance", (0.5, 0.75), trips=_competitor),
+    Shift("demand down", "performance", (0.2, 0.3), trips=_fewer),
+    Shift("new competitor", "performance", (0.4, 0.6), trips=_competitor),
     Shift("prices up", "drift", (0.15, 0.25), sales=_priced),
     Shift("prices down", "drift", (-0.15, -0.25), sales=_priced),
     Shift("promotions multiplied", "drift", (0.5, 2.0), plan=_promoted),
