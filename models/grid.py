@@ -1,0 +1,57 @@
+"""What the frames of a forecast have to hold: one row per series, one finite plan per day."""
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from data.schema import KEYS
+
+PLANNED = ["display", "mailer"]
+
+
+class BadGrid(ValueError):
+    """Frames that a forecast can't be made from."""
+
+
+def check_grid(features: pl.DataFrame, plan: pl.DataFrame) -> None:
+    """Raises BadGrid naming the first series, or series and day, that is there twice or no number.
+
+    `features` has one row per series and cutoff, `plan` one per series and day (it may be empty).
+    """
+    _once(features, [*KEYS, "cutoff"], "features")
+    if plan.is_empty():
+        return
+    _once(plan, [*KEYS, "ds"], "promotion plan")
+    value = pl.any_horizontal(~(pl.col(c).is_finite() & (pl.col(c) >= 0)) for c in PLANNED)
+    bad = plan.filter(value)
+    if bad.height:
+        cell = bad.select(*KEYS, "ds", *PLANNED).row(0, named=True)
+        raise BadGrid(
+            f"The promotion plan holds {_named(cell)}, and {bad.height - 1} more cells like it; "
+            "display and mailer are counts of products: finite and not below 0."
+        )
+
+
+def _once(frame: pl.DataFrame, key: list[str], what: str) -> None:
+    twice = frame.select(key).filter(pl.struct(key).is_duplicated())
+    if twice.height:
+        raise BadGrid(
+            f"The {what} hold {_named(twice.row(0, named=True))} more than once "
+            f"({twice.height} rows share a key); keep one row of each."
+        )
+
+
+def _named(row: dict[str, object]) -> str:
+    return ", ".join(f"{name}={value!s}" for name, value in row.items())
+
+
+def unplanned_days(plan: pl.DataFrame, cutoff: date, horizon: int) -> list[date]:
+    """Target days of which the plan says nothing about any series; they count as unpromoted.
+
+    An empty plan belongs to data without promotions: nothing is missing there.
+    """
+    if plan.is_empty():
+        return []
+    planned = set(plan["ds"].to_list())
+    days = [cutoff + timedelta(days=k) for k in range(1, horizon + 1)]
+    return [day for day in days if day not in planned]
