@@ -14,7 +14,7 @@ from flows.materialize import take_snapshot
 from flows.publication import publish_tables
 from flows.slots import clock, done, writing
 from models import registry
-from models.batch import batch_forecasts
+from models.batch import batch_forecasts, plan_gaps
 
 
 @task
@@ -55,7 +55,10 @@ def forecast() -> int:
     )
     kept = f"{written:,} rows kept" if written else "already kept"
     series = own.select("store_id", "item_id").unique().height
+    gaps = plan_gaps(str(snapshot), settings.horizon)
+    lacking = f"; no promotion plan for {len(gaps)} days from {gaps[0]}" if gaps else ""
     return done(
-        message=f"{series} series x {settings.horizon} days from {own['cutoff'][0]}, {kept}",
+        message=f"{series} series x {settings.horizon} days from {own['cutoff'][0]}, "
+        f"{kept}{lacking}",
         data=written,
     )

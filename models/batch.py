@@ -1,6 +1,7 @@
 """Forecasts of all series at once, with the baselines beside them."""
 
 import hashlib
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ from models.assembly import features_as_known, matrix_spec, read_snapshot
 from models.baselines import baseline_forecasts
 from models.dataset import history
 from models.forecaster import Forecaster
+from models.grid import unplanned_days
 
 
 def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> pl.DataFrame:
@@ -36,3 +38,10 @@ def digest(forecasts: pl.DataFrame) -> str:
     """SHA-256 of forecasts (columns FORECAST), whatever the order of their rows."""
     rows = forecasts.select(FORECAST).sort(*KEYS, "cutoff", "ds")
     return hashlib.sha256(rows.write_csv().encode()).hexdigest()
+
+
+def plan_gaps(snapshot: str, horizon: int) -> list[date]:
+    """Target days of a snapshot that its promotion plan says nothing about; none without a plan."""
+    folder = Path(snapshot)
+    _, cutoff, _, _ = read_snapshot(folder)
+    return unplanned_days(pl.read_parquet(folder / "plan.parquet"), cutoff, horizon)

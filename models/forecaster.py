@@ -16,6 +16,7 @@ from models import cold_start, conformal, explain, gbm, levels
 from models.conformal import Calibration
 from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
 from models.day_profile import SHARE, Profile, calendar_forecast, with_calendar
+from models.grid import check_grid
 from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
@@ -129,7 +130,8 @@ class Forecaster:
         """Forecasts of the `horizon` days after each row's cutoff, columns FORECAST, in units.
 
         `features` has one row per series with the fields of the feature service; `plan` the
-        promotion plan of the target days. Raises HorizonTooLong outside 1 … the model's horizon.
+        promotion plan of the target days. Raises HorizonTooLong outside 1 … the model's horizon
+        and BadGrid for a row that is there twice or a planned cell that is no count.
         """
         return self._forecast(features, plan, horizon, self.manifest.calibration)
 
@@ -140,6 +142,7 @@ class Forecaster:
             raise HorizonTooLong(
                 f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} days."
             )
+        check_grid(features, plan)
         spec, profile = self.manifest.spec, self.manifest.profile
         x, closed = design_matrix(features, plan, horizon, spec)
         calendar = calendar_forecast(features, horizon, profile, spec)

@@ -16,12 +16,13 @@ class BadGrid(ValueError):
 def check_grid(features: pl.DataFrame, plan: pl.DataFrame) -> None:
     """Raises BadGrid naming the first series, or series and day, that is there twice or no number.
 
-    `features` has one row per series and cutoff, `plan` one per series and day (it may be empty).
+    `features` has one row per series and cutoff, `plan` one per series and day, or per
+    version of it (it may be empty).
     """
     _once(features, [*KEYS, "cutoff"], "features")
     if plan.is_empty():
         return
-    _once(plan, [*KEYS, "ds"], "promotion plan")
+    _once(plan, [c for c in (*KEYS, "ds", "known_at") if c in plan.columns], "promotion plan")
     value = pl.any_horizontal(~(pl.col(c).is_finite() & (pl.col(c) >= 0)) for c in PLANNED)
     bad = plan.filter(value)
     if bad.height:
