@@ -33,9 +33,9 @@ from models.training import Training, refit
 CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a new replay
 AHEAD = 7  # days of sales after an issue that judge it week by week
 ASKED_EVERY = 7  # days between decisions: the deployment `retrain` runs once a week
-RESULT_SETTINGS = (
-    *("source", "source_path", "grain", "timezone", "closed_days", "holiday_country"),
-    *("series_min_days", "series_active_days", "horizon", "seed", "drift_statistics"),
+# Settings that no result depends on, as it does on none of the ports.
+WITHOUT_EFFECT = set(
+    ["state_dir", "mode", "first_cutoff", "trials", "tuning_seconds", "cpu_hour_price", "host"]
 )
 
 
@@ -87,7 +87,9 @@ class Day:
 
 def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Policy]) -> Replay:
     """A replay on state of its own: the folder's name holds all that a result depends on."""
-    digest = hashlib.sha256(repr([(n, getattr(settings, n)) for n in RESULT_SETTINGS]).encode())
+    chosen = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    chosen = {name: value for name, value in chosen.items() if not name.endswith("_port")}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for room in CODE:
         files = (f for f in (ROOT / room).rglob("*") if f.suffix in (".py", ".sql", ".yml"))
         for file in sorted(f for f in files if ROOT / "data" / "state" not in f.parents):
