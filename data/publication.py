@@ -92,6 +92,7 @@ def write(
     """
     for name, frame in frames.items():
         write_table(folder, name, frame)
+    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".about.{os.getpid()}.part"
     part.write_text(json.dumps({"published_at": now, **about}, default=str, indent=1))
     part.rename(folder / ABOUT)

@@ -1,4 +1,8 @@
-"""What Prometheus is told of this replica."""
+"""What Prometheus is told of this replica.
+
+Feast switches the library to its mode for several processes, in which values outlive a registry:
+they are of the process, and nothing is ever cleared.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -47,6 +51,12 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._version: str | None = None
+
+    def _set_model(self, version: str | None, value: int) -> None:
+        if version is not None:
+            self.model.labels(version).set(value)
+
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answer."""
         self.requests.labels(method, route, status).inc()
@@ -54,9 +64,10 @@ class Metrics:
 
     def text(self, version: str | None, *, degraded: bool, lost: int) -> bytes:
         """All of it in Prometheus' text format."""
-        self.model.clear()
-        if version is not None:
-            self.model.labels(version).set(1)
+        if version != self._version:
+            self._set_model(self._version, 0)
+            self._set_model(version, 1)
+            self._version = version
         self.degraded.set(degraded)
         self.lost.set(lost)
         return bytes(generate_latest(self.registry))

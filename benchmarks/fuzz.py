@@ -1,0 +1,91 @@
+"""Requests that schemathesis makes up from the OpenAPI document, good and bad, and what is wrong.
+
+In the process, without a server: what is tried is the API, not the network.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.core.failures import Failure, FailureGroup
+
+LOCAL = {"Host": "localhost"}  # without keys only this machine may ask
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+@dataclass
+class Fuzzed:
+    """What came of it: cases, by status, and sentences about answers that are not as documented."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def cases(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def server_errors(self) -> int:
+        """Answers of 500 and above; 503 says that a part is down, which none is."""
+        return sum(n for status, n in self.statuses.items() if status >= 500)
+
+
+def fuzz(api: FastAPI, examples: int) -> Fuzzed:
+    """Up to `examples` cases per operation and mode; fewer where there are not so many.
+
+    Each answer has to be of a documented status and content type and fit its schema.
+    """
+    found = Fuzzed()
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api)
+    for result in schema.get_all_operations():
+        for mode in MODES:
+            _try_operation(result.ok(), mode, examples, found)
+    return found
+
+
+def _try_operation(operation: Any, mode: GenerationMode, examples: int, found: Fuzzed) -> None:
+    quick = settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    @quick
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def one(case: Any) -> None:
+        answer = case.call(headers=LOCAL)
+        found.statuses[answer.status_code] += 1
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except (Failure, FailureGroup) as error:
+            said = " ".join(str(error).split())[:600]
+            found.wrong.append(f"{operation.label} {answer.status_code}: {said}")
+
+    try:
+        one()
+    except Exception as error:  # no such case can be made: an operation without parameters
+        if "Unsatisfiable" not in type(error).__name__:
+            raise
+
+
+def _checks() -> list[Any]:
+    from schemathesis.checks import CHECKS, load_all_checks
+
+    load_all_checks()
+    names = (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
+    return [CHECKS.get_one(name) for name in names]
+
+
+CHECKS = _checks()
