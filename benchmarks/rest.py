@@ -1,110 +1,150 @@
-"""Latency and throughput of the forecast API beside a bare uvicorn process."""
+"""Latency and throughput of the forecast API beside a bare uvicorn process and MLflow's server."""
 
 import http.client
 import json
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
 
+from benchmarks.load import Load, capacity, rate_run
 from benchmarks.rows import Row, ratio_row
 from data.settings import ROOT, Settings
+from models.dataset import INPUTS
 
-ROUNDS, REQUESTS, CLIENTS, SECONDS = 5, 200, 8, 6.0
+ROUNDS, CLIENTS, SECONDS, WARM_SECONDS = 5, 8, 6.0, 3.0
+SHARE = 0.3  # of the slower side's capacity: the rate at which latency is measured
+
+
+def free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(command: list[str], url: str, seconds: float = 90) -> Iterator[None]:
+    """A server, up for as long as the context."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                httpx.get(url, timeout=2, trust_env=False)
+                break
+            except httpx.TransportError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @contextmanager
 def bare(settings: Settings, version: str) -> Iterator[int]:
-    """The bare server on a free port, up for as long as the context."""
-    with socket.socket() as probe:
-        probe.bind((settings.host, 0))
-        port = probe.getsockname()[1]
+    """The bare server on a free port."""
+    port = free_port(settings.host)
     command = [sys.executable, "-m", "benchmarks.bare", str(port), str(settings.state_dir), version]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
-        for _ in range(300):
-            try:
-                httpx.get(f"http://{settings.host}:{port}/openapi.json", timeout=2)
-                break
-            except httpx.TransportError:
-                time.sleep(0.2)
+    with server(command, f"http://{settings.host}:{port}/openapi.json"):
         yield port
-    finally:
-        process.terminate()
-        process.wait(15)
 
 
-def _body(series: Sequence[dict[str, str]], n: int) -> bytes:
-    return json.dumps({"series": [series[n % len(series)]], "horizon": 28}).encode()
+@contextmanager
+def mlflow_serve(settings: Settings, model: Path) -> Iterator[int]:
+    """`mlflow models serve` of a logged model on a free port."""
+    port = free_port(settings.host)
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["--host", settings.host, "--port", str(port), "--model-uri", str(model)]
+    with server(command, f"http://{settings.host}:{port}/ping", seconds=180):
+        yield port
 
 
-def _ask(connection: http.client.HTTPConnection, body: bytes) -> None:
-    connection.request("POST", "/v1/forecasts", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    text = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"{answer.status}: {text[:200]!r}")
-
-
-def latencies(host: str, port: int, series: Sequence[dict[str, str]], requests: int) -> list[float]:
-    """Seconds of each of `requests` requests, one after the other, each for another series."""
-    connection, seconds = http.client.HTTPConnection(host, port, timeout=15), []
-    for n in range(requests):
-        body, start = _body(series, n), time.perf_counter()
-        _ask(connection, body)
-        seconds.append(time.perf_counter() - start)
-    connection.close()
-    return seconds
-
-
-def throughput(host: str, port: int, series: Sequence[dict[str, str]]) -> float:
-    """Answers a second with CLIENTS clients that each wait for their answer."""
-    end, counts = time.perf_counter() + SECONDS, [0] * CLIENTS
-
-    def client(k: int) -> None:
-        connection = http.client.HTTPConnection(host, port, timeout=15)
-        while time.perf_counter() < end:
-            _ask(connection, _body(series, k * 7919 + counts[k]))
-            counts[k] += 1
-        connection.close()
-
-    threads = [threading.Thread(target=client, args=[k]) for k in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / SECONDS
-
-
-def rest_rows(settings: Settings) -> list[Row]:
-    """Ray Serve over bare, in turn, `ROUNDS` times; the medians. The stack has to be up."""
+def served(settings: Settings) -> tuple[str, list[dict[str, str]]]:
+    """The served version and 500 series that can be asked for. The stack has to be up."""
     base = settings.serve_url
     version = httpx.get(f"{base}/v1/model", timeout=15).raise_for_status().json()["version"]
     page = httpx.get(f"{base}/v1/series", params={"limit": 500}, timeout=15).raise_for_status()
-    series = page.json()["series"]
+    return str(version), page.json()["series"]
+
+
+def rest_rows(settings: Settings, *, rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Row]:
+    """Ray Serve over bare, in turn; the medians. Both are warm; no answer is kept by either."""
+    version, series = served(settings)
     p50: list[list[float]] = [[], []]
     p99: list[list[float]] = [[], []]
-    rate: list[list[float]] = [[], []]
+    rates: list[list[float]] = [[], []]
     with bare(settings, version) as bare_port:
-        ports = (settings.serve_port, bare_port)
-        for port in ports:
-            latencies(settings.host, port, series, REQUESTS)  # warm
-        for _ in range(ROUNDS):
-            for side, port in enumerate(ports):
-                seconds = latencies(settings.host, port, series, REQUESTS)
-                p50[side].append(float(np.quantile(seconds, 0.5)) * 1000)
-                p99[side].append(float(np.quantile(seconds, 0.99)) * 1000)
-        for _ in range(ROUNDS):
-            for side, port in enumerate(ports):
-                rate[side].append(throughput(settings.host, port, series))
+        loads = [Load(settings.host, port, series) for port in (settings.serve_port, bare_port)]
+        for load in loads:
+            capacity(load, CLIENTS, WARM_SECONDS)
+        for _ in range(rounds):
+            for side, load in enumerate(loads):
+                rates[side].append(capacity(load, CLIENTS, seconds))
+        rate = SHARE * min(float(np.median(side)) for side in rates)
+        for _ in range(rounds):
+            for side, load in enumerate(loads):
+                answers = rate_run(load, rate, seconds)
+                if answers.good < len(answers.statuses):
+                    raise RuntimeError(f"Not all were answered at {rate:.0f}/s.")
+                p50[side].append(answers.quantile(0.5))
+                p99[side].append(answers.quantile(0.99))
+    more = {"more_is_better": True}
     return [
         ratio_row("rest_p50_vs_bare", "ms", *p50),
-        ratio_row("rest_p99_vs_bare", "ms", *p99, target=4.0),
-        ratio_row("rest_throughput_vs_bare", "answers/s", *rate, target=0.4, more_is_better=True),
+        ratio_row("rest_p99_vs_bare", "ms", *p99, target=2.0),
+        ratio_row("rest_throughput_vs_bare", "answers/s", *rates, target=0.85, **more),
     ]
+
+
+def mlflow_rows(settings: Settings, model: Path, *, seconds: float = SECONDS) -> list[Row]:
+    """Throughput of whole requests against that of the same booster behind MLflow's server.
+
+    MLflow's gets the matrix of 28 days with each request: it has no features, plan or quantiles.
+    """
+    _, series = served(settings)
+    ours, theirs = [], []
+    row = [1.0] * len(INPUTS)
+    body = json.dumps({"dataframe_split": {"columns": INPUTS, "data": [row] * 28}}).encode()
+    load = Load(settings.host, settings.serve_port, series)
+    with mlflow_serve(settings, model) as port:
+        _invoke(settings.host, port, body, WARM_SECONDS)
+        capacity(load, 1, WARM_SECONDS)
+        for _ in range(ROUNDS):
+            ours.append(capacity(load, 1, seconds))
+            theirs.append(_invoke(settings.host, port, body, seconds))
+    name = "rest_throughput_vs_mlflow_serve"
+    return [ratio_row(name, "answers/s", ours, theirs, target=2.0, more_is_better=True)]
+
+
+def _invoke(host: str, port: int, body: bytes, seconds: float) -> float:
+    """Answers a second of one client of MLflow's server."""
+    connection, n = http.client.HTTPConnection(host, port, timeout=30), 0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"MLflow's server: {answer.status} {text[:300]!r}")
+        n += 1
+    connection.close()
+    return n / seconds
+
+
+def logged_model(settings: Settings, version: str, folder: Path) -> Path:
+    """The served booster as an MLflow model of its own, in a folder."""
+    import lightgbm
+    import mlflow
+
+    booster = lightgbm.Booster(model_file=str(settings.champions_dir / version / "booster.txt"))
+    path = folder / "mlflow-model"
+    mlflow.lightgbm.save_model(booster, str(path))
+    return path

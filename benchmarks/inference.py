@@ -1,0 +1,148 @@
+"""Where the time of an answer goes, and forecasts of everything at once; all in one process."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from pydantic_core import to_json
+
+from benchmarks.load import Load, capacity
+from benchmarks.rows import Row, paired, plain_row, ratio_row
+from data.settings import ROOT, Settings
+from feature_repo.store import newest_offline, online_features, open_store
+from models import gbm
+from models.dataset import design_matrix
+from models.forecaster import Forecaster
+from serving.api.forecasts import ForecastRequest
+from serving.service import ForecastService
+
+ROUNDS, SERIES = 200, 50
+M5_SERIES, HORIZON = 30_490, 28
+
+
+def _milliseconds(work: Callable[[int], object], rounds: int) -> float:
+    """Median of one call, each with another number."""
+    work(0)
+    seconds = []
+    for k in range(rounds):
+        start = time.perf_counter()
+        work(k)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds)) * 1000
+
+
+def _service(settings: Settings, version: str) -> ForecastService:
+    service = ForecastService()
+    folder = str(settings.champions_dir / version)
+    state = {"state_dir": str(settings.state_dir), "version": version, "champion": folder}
+    service.configure(state)
+    return service
+
+
+def profile_rows(settings: Settings, version: str, *, rounds: int = ROUNDS) -> list[Row]:
+    """The parts of an answer of one series and 28 days, and the booster's share of the whole."""
+    service, store = _service(settings, version), open_store(settings)
+    model, source = service.champion()
+    assert isinstance(model, Forecaster)
+    keys = source.snapshots.series(source.online_snapshot(model)[0])[:SERIES]
+    requests = [
+        ForecastRequest.model_validate({"series": [{"store_id": s, "item_id": i}], "horizon": 28})
+        for s, i in keys
+    ]
+    reads = [source.read([key]).features for key in keys]
+    plans = [source.snapshots.plan(f, HORIZON) for f in reads]
+    spec = model.manifest.spec
+    made = [design_matrix(f, p, HORIZON, spec) for f, p in zip(reads, plans, strict=True)]
+    now, n = datetime.now(UTC), len(keys)
+    answer = service.forecast(requests[0], now)
+    parts: dict[str, Callable[[int], object]] = {
+        "answer_ms": lambda k: to_json(service.forecast(requests[k % n], now)),
+        "answer_features_ms": lambda k: online_features(store, [keys[k % n]]),
+        "answer_plan_ms": lambda k: source.snapshots.plan(reads[k % n], HORIZON),
+        "answer_matrix_ms": lambda k: design_matrix(reads[k % n], plans[k % n], HORIZON, spec),
+        "answer_booster_ms": lambda k: gbm.predict(model.booster, *made[k % n]),
+        "answer_model_ms": lambda k: model.forecast(reads[k % n], plans[k % n], HORIZON),
+        "answer_json_ms": lambda _: to_json(answer),
+    }
+    found = {name: _milliseconds(work, rounds) for name, work in parts.items()}
+    share = found["answer_booster_ms"] / found["answer_ms"]
+    rows = [plain_row(name, "ms", value) for name, value in found.items()]
+    return [*rows, plain_row("booster_floor_share", "of the answer", share)]
+
+
+def batch_row(settings: Settings, version: str, series: list[dict[str, str]]) -> Row:
+    """All series at once from the offline Parquet, against a loop of requests for one each."""
+    model = Forecaster.load(settings.champions_dir / version)
+    features = newest_offline(settings)
+    assert features is not None
+    snapshot = settings.snapshots_dir / features["snapshot_id"][0]
+
+    def at_once() -> None:
+        plan = pl.read_parquet(snapshot / "plan.parquet")
+        model.forecast(features, plan, HORIZON)
+
+    seconds, _ = paired(at_once, lambda: None, rounds=5)
+    ours = [features.height / s for s in seconds]
+    loop = Load(settings.host, settings.serve_port, series)
+    theirs = [capacity(loop, 1, 5) for _ in range(len(ours))]
+    more = {"target": 20.0, "more_is_better": True}
+    return ratio_row("batch_vs_loop", "series/s", ours, theirs, **more)  # type: ignore[arg-type]
+
+
+def m5_rows(settings: Settings, version: str, *, series: int = M5_SERIES) -> list[Row]:
+    """As many series as M5 has x 28 days in one process, against the booster on a ready matrix.
+
+    Point forecasts. Each side is a process of its own, for its peak memory.
+    """
+    command = [sys.executable, "-m", "benchmarks.inference", str(settings.state_dir), version]
+    runs: dict[str, list[dict[str, float]]] = {"ours": [], "raw": []}
+    for _ in range(3):
+        for side, found in runs.items():
+            done = subprocess.run(
+                [*command, side, str(series)], cwd=ROOT, check=True, capture_output=True, text=True
+            )
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    pairs = {
+        what: [[run[what] for run in runs[side]] for side in ("ours", "raw")]
+        for what in ("seconds", "mebibytes")
+    }
+    return [
+        ratio_row("m5_size_predict_vs_lightgbm", "s", *pairs["seconds"], target=1.5),
+        ratio_row("m5_size_memory_vs_lightgbm", "MiB peak", *pairs["mebibytes"]),
+    ]
+
+
+def m5_side(settings: Settings, version: str, side: str, series: int) -> dict[str, float]:
+    """One side of `m5_rows`: seconds of the forecast and peak memory of this process."""
+    model = Forecaster.load(settings.champions_dir / version)
+    features = newest_offline(settings)
+    assert features is not None
+    rows = np.resize(np.arange(features.height), series)
+    many = features[rows].with_columns(
+        store_id=pl.concat_str("store_id", pl.lit("-"), pl.int_range(series).cast(pl.String))
+    )
+    plan, spec = pl.DataFrame(), model.manifest.spec
+    if side == "raw":
+        x, _ = design_matrix(many, plan, HORIZON, spec)
+        ready = x.astype(np.float32)
+        del x
+        start = time.perf_counter()
+        model.booster.predict(ready, num_threads=2)
+    else:
+        start = time.perf_counter()
+        gbm.predict(model.booster, *design_matrix(many, plan, HORIZON, spec))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "mebibytes": peak}
+
+
+if __name__ == "__main__":
+    folder, chosen, which, size = sys.argv[1:]
+    print(json.dumps(m5_side(Settings(state_dir=Path(folder)), chosen, which, int(size))))

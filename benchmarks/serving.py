@@ -1,0 +1,93 @@
+"""Measures the forecast API; writes benchmarks/results/serving.json. The stack has to be up.
+
+`python -m benchmarks.serving [PART ...]` measures some of PARTS; all but the soak without one.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import report, resilience
+from benchmarks.fuzz import fuzz
+from benchmarks.inference import batch_row, m5_rows, profile_rows
+from benchmarks.rest import logged_model, mlflow_rows, rest_rows, served
+from benchmarks.rows import Row, plain_row
+from data.settings import Settings
+from serving.routes.application import create_api
+from serving.service import ForecastService
+
+EXAMPLES = 400  # per operation and mode; twenty operations, two modes
+
+
+def rest(settings: Settings) -> list[Row]:
+    return rest_rows(settings)
+
+
+def mlflow(settings: Settings) -> list[Row]:
+    version, _ = served(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        return mlflow_rows(settings, logged_model(settings, version, Path(folder)))
+
+
+def inference(settings: Settings) -> list[Row]:
+    version, series = served(settings)
+    rows = profile_rows(settings, version)
+    return [*rows, batch_row(settings, version, series), *m5_rows(settings, version)]
+
+
+def fuzzing(settings: Settings) -> list[Row]:
+    """In this process, on the real state; what it spools goes to a folder that is thrown away."""
+    version = (settings.champions_dir / "CURRENT").read_text().strip()
+    service = ForecastService()
+    folder = str(settings.champions_dir / version)
+    with tempfile.TemporaryDirectory() as state:
+        # The same state under another name, but for the spool: nothing made up reaches the ledger.
+        for path in settings.state_dir.iterdir():
+            if path.name != "spool":
+                (Path(state) / path.name).symlink_to(path)
+        service.configure({"state_dir": state, "version": version, "champion": folder})
+        found = fuzz(create_api(service), EXAMPLES)
+    for said in found.wrong[:20]:
+        print(said, file=sys.stderr)
+    return [
+        plain_row("fuzz_cases", "requests", found.cases, target=10_000),
+        resilience.at_most("fuzz_5xx", "answers", found.server_errors, 0),
+        resilience.at_most("fuzz_undocumented", "answers", len(found.wrong), 0),
+    ]
+
+
+def soak(settings: Settings) -> list[Row]:
+    return resilience.soak_rows(settings, minutes=float(os.environ.get("MINUTES", "30")))
+
+
+PARTS: dict[str, Callable[[Settings], list[Row]]] = {
+    "rest": rest,
+    "mlflow": mlflow,
+    "inference": inference,
+    "swap": resilience.swap_rows,
+    "kill": resilience.kill_rows,
+    "overload": resilience.overload_rows,
+    "fuzz": fuzzing,
+    "soak": soak,
+}
+
+
+def main(parts: list[str]) -> int:
+    """Measures, prints and keeps the rows; 1 when a target is missed, 2 for an unknown part."""
+    if unknown := set(parts) - PARTS.keys():
+        print(f"There is no {', '.join(unknown)}; there are {', '.join(PARTS)}.", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for part in parts or [p for p in PARTS if p != "soak"]:
+        found = PARTS[part](Settings())
+        for row in found:
+            print({k: v for k, v in row.items() if v is not None}, flush=True)
+        rows += found
+        report.save("serving", found, merge=True)
+    return int(any(row["met"] is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
