@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status lint format bench bench-gates bench-accuracy replay clean
+.PHONY: help demo test up down status lint format bench bench-serving bench-soak bench-fuzz bench-gates bench-accuracy replay clean
 
 export UV_PYTHON_DOWNLOADS := never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -42,6 +42,15 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed by itself.
 
 bench: $(INSTALLED) ## Measure speed against the bare libraries; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks
+
+bench-serving: $(INSTALLED) ## Measure the forecast API, under load and while things happen to it.
+	@$(PYTHON) -m benchmarks.serving
+
+bench-soak: $(INSTALLED) ## Load the API for 30 minutes (MINUTES=N for another time).
+	@$(PYTHON) -m benchmarks.serving soak
+
+bench-fuzz: $(INSTALLED) ## Send the API thousands of requests made up from its OpenAPI document.
+	@$(PYTHON) -m benchmarks.serving fuzz
 
 bench-gates: $(INSTALLED) ## Judge the retraining gate on worlds of known truth; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks.gates

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.rest import rest_rows
 from benchmarks.rows import Row, paired, plain_row, ratio_row
 from checks import intake
 from data import snapshots, sources
@@ -213,7 +212,7 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
 
 def measure(settings: Settings) -> list[Row]:
     """Every row of the result file."""
-    rows = rest_rows(settings)
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy = copied(settings, folder)
