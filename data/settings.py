@@ -30,7 +30,8 @@ class Settings(BaseSettings):
         default="completejourney", description="Name of the SQL file in data/sources to read from."
     )
     source_path: str = Field(
-        default="", description="File or glob of the csv and parquet sources, folder of the m5 source."
+        default="",
+        description="File or glob of the csv and parquet sources, folder of the m5 source.",
     )
     grain: Literal["department", "category"] = Field(
         default="department", description="What an item is in The Complete Journey data."
