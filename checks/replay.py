@@ -34,9 +34,9 @@ CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a
 AHEAD = 7  # days of sales after an issue that judge it week by week
 ASKED_EVERY = 7  # days between decisions: the deployment `retrain` runs once a week
 # Settings that no result depends on, as it does on none of the ports.
-WITHOUT_EFFECT = set(
-    ["state_dir", "mode", "first_cutoff", "trials", "tuning_seconds", "cpu_hour_price", "host"]
-)
+WITHOUT_EFFECT = {
+    *("state_dir", "mode", "first_cutoff", "trials", "tuning_seconds", "cpu_hour_price", "host")
+}
 
 
 @dataclass(frozen=True)
