@@ -36,6 +36,10 @@ lint: $(INSTALLED) ## Check style, format, types and which room imports which.
 	@$(BIN)/mypy $(ROOMS) stack.py demo.py
 	@$(BIN)/lint-imports
 
+.PHONY: screenshots
+screenshots: $(INSTALLED) ## Take the documents' pictures of the planner's page from the running stack.
+	@$(PYTHON) -m benchmarks.screenshots
+
 format: $(INSTALLED) ## Format the code and fix what can be fixed by itself.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

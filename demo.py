@@ -219,6 +219,7 @@ def main() -> int:
         return 1
     OUT.print(f"\nPrefect    {settings.prefect_ui_url}")
     OUT.print(f"MLflow     {settings.mlflow_url}")
+    OUT.print(f"Planner    {settings.serve_url}/")
     OUT.print(f"API        {settings.serve_url}/docs")
     OUT.print(f"\nDone in {time.monotonic() - started:.0f} s. `make down` stops the stack.")
     return 0

@@ -18,9 +18,16 @@ class Row(TypedDict):
     met: bool | None
 
 
-def plain_row(metric: str, unit: str, value: float, target: float | None = None) -> Row:
-    """A metric without an alternative; the target is the least it has to be."""
-    met = None if target is None else value >= target
+def plain_row(
+    metric: str,
+    unit: str,
+    value: float,
+    target: float | None = None,
+    *,
+    more_is_better: bool = True,
+) -> Row:
+    """A metric without an alternative; the target is the least or the most it may be."""
+    met = None if target is None else (value >= target if more_is_better else value <= target)
     return Row(
         metric=metric,
         unit=unit,

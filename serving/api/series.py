@@ -36,6 +36,9 @@ EXPECTED = {
     "service_level": "a share above 0 and below 1, such as 0.95",
     "units": "a number of units a day from 0 to 1000000000",
     "reason": "a text of 3 to 500 characters",
+    "sheets": "a list of 1 to 20 tables, each with name, columns and rows",
+    "columns": "a list of 1 to 100 names",
+    "rows": "a list of up to 10000 rows of numbers and texts, a cell a column at most",
 }
 
 

@@ -2,30 +2,23 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, RedirectResponse
 
 from serving.api.system import Problem
 from serving.edge import Edge, is_open, scope_of
 from serving.metrics import Metrics
 from serving.problems import install
-from serving.routes import forecasts, insight, planning, system
+from serving.routes import files, forecasts, insight, planning, system
 from serving.routes.answers import problems
 from serving.service import ForecastService
 
-DOCS = Path(__file__).parent.parent / "web" / "docs.html"
 DESCRIPTION = (
     "Daily demand forecasts per store and item, with quantiles, from the served model and the "
     "newest features of the online store. Quantities are units sold per day. Every error is an "
     "RFC 9457 problem (application/problem+json) that says what was wrong and what to do."
-)
-CSP = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -57,21 +50,12 @@ def create_api(
     api.include_router(insight.routes(service))
     api.include_router(planning.routes(service, clock))
     api.include_router(system.routes(service, metrics))
-    _add_docs(api)
+    api.include_router(files.routes())
+    _document(api)
     return api
 
 
-def _add_docs(api: FastAPI) -> None:
-    page = DOCS.read_text()
-
-    @api.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": CSP})
-
-    @api.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")
-
+def _document(api: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
             schema = get_openapi(

@@ -1,0 +1,58 @@
+"""Takes the documents' pictures of the planner's page from the running stack.
+
+Run by `make screenshots` after `make demo`; writes docs/images/planner*.png.
+"""
+
+import sys
+
+import httpx
+from playwright.sync_api import Browser, Page
+
+from benchmarks.browser import USABLE, chromium
+from data.settings import ROOT, Settings
+
+IMAGES = ROOT / "docs" / "images"
+WIDE = {"width": 1280, "height": 980}
+PHONE = {"width": 390, "height": 844}
+
+
+def opened(browser: Browser, url: str, **look: object) -> Page:
+    """The page with the series that costs most, when everything is there."""
+    page = browser.new_context(device_scale_factor=1.25, **look).new_page()  # type: ignore[arg-type]
+    page.goto(url)
+    page.wait_for_selector(USABLE, state="attached")
+    page.wait_for_load_state("networkidle")
+    return page
+
+
+def with_promotion(page: Page) -> None:
+    """Moves the mailer slider to its end, so that the picture shows a what-if."""
+    page.get_by_label("Products in the mailer").press("End")
+    page.locator(".legend").get_by_text("What if").wait_for()
+
+
+def keep(picture: bytes, name: str) -> None:
+    path = IMAGES / name
+    path.write_bytes(picture)
+    print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1024:.0f} KiB")
+
+
+def take(url: str) -> None:
+    with chromium() as browser:
+        wide = opened(browser, url, viewport=WIDE, color_scheme="light")
+        keep(wide.screenshot(), "planner.png")
+        with_promotion(wide)
+        keep(wide.locator("#series").screenshot(), "planner-what-if.png")
+        keep(wide.locator("#accuracy").screenshot(), "planner-accuracy.png")
+        keep(wide.locator(".pair:has(#orders)").screenshot(), "planner-order.png")
+        phone = opened(browser, url, viewport=PHONE, color_scheme="dark")
+        keep(phone.screenshot(), "planner-phone.png")
+
+
+if __name__ == "__main__":
+    address = Settings().serve_url + "/"
+    try:
+        httpx.get(address, timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        sys.exit(f"The stack does not answer at {address} ({error}); run `make demo` first.")
+    take(address)

@@ -1,0 +1,127 @@
+// How good the forecasts were, by store and by item, beside the naive forecast.
+
+import { get } from "./api.js";
+import { $, empty, failed, fill, h, loading, table } from "./dom.js";
+import { day, item, money, NONE, number, percent, signed } from "./format.js";
+import { fileButtons } from "./files.js";
+
+const NAIVE = "seasonal naive", INSIDE = "coverage 80 inside";
+const LEVELS = { store: "By store", department: "By department", item: "By item" };
+const FIRST = 10;
+const inHundred = share => share === null || share === undefined ? NONE : number(share * 100);
+
+/** The section; `chosen()` is the series on show, whose rows are marked. */
+export function accuracy(context) {
+  const body = $("accuracy-body"), tools = $("accuracy-tools");
+  let level = "store", all = false, read = {};
+
+  async function load() {
+    loading(body, 5);
+    try {
+      const asked = ["total", ...Object.keys(LEVELS)];
+      const answers = await Promise.all(asked.map(l => get("v1/accuracy", { level: l })));
+      read = Object.fromEntries(asked.map((l, i) => [l, answers[i]]));
+      draw();
+    } catch (error) { failed(body, error, load); }
+  }
+
+  function draw() {
+    if (!read.total) return;
+    const whole = pairs(read.total.rows, context.version())[0], rows = pairs(read[level].rows, context.version());
+    drawTools(rows);
+    if (!whole?.ours) { empty(body, "No forecast has met its sales yet. Come back when the first week is over."); return; }
+    const chosen = rows.find(isChosen);
+    const first = all ? rows : rows.slice(0, FIRST);
+    if (chosen && !first.includes(chosen)) first.push(chosen);
+    fill(body, staircase(whole, read.total.figures, context),
+      h("p", { class: "soft small" }, `Sums of whole weeks from ${day(read.total.since)} to ${day(read.total.until)}. The naive `
+        + "forecast says: the same as on that weekday last week. Largest value first."),
+      table("Accuracy and bias", columns(level, context.currency()).filter(c => !c.given || rows.some(c.given)), first, row => isChosen(row) ? "chosen" : null),
+      rows.length > FIRST && h("button", { type: "button", class: "quiet", "aria-expanded": String(all),
+        onclick: () => { all = !all; draw(); } }, all ? "Show the largest only" : `Show all ${rows.length}`));
+  }
+
+  const isChosen = row => context.key() !== null
+    && row.id === context.key()[level === "store" ? "store_id" : "item_id"];
+
+  function drawTools(rows) {
+    const pick = (value, name) => h("button", { type: "button", "aria-pressed": String(level === value),
+      onclick: () => { level = value; all = false; draw(); } }, name);
+    const files = h("span", { class: "files" });
+    fileButtons(files, () => ({
+      name: `accuracy by ${level}`,
+      columns: [level, "units sold", "value", "units off in 100", "naive units off in 100", "lean in 100", "days in likely range in 100"],
+      rows: rows.map(r => [r.id, r.ours.units, r.ours.value, ...[r.ours.wape, r.naive?.wape, r.ours.bias, r.ours.coverage_80]
+        .map(v => v === null || v === undefined ? null : v * 100)]),
+    }));
+    fill(tools, h("span", { class: "segments", role: "group", "aria-label": "Rows" },
+      ...Object.entries(LEVELS).filter(([l]) => read[l]?.rows.length).map(([l, name]) => pick(l, name))), files);
+  }
+
+  return { load, draw };
+}
+
+/** Rows of the served version beside those of the naive forecast: [{id, ours, naive}]. */
+function pairs(rows, version) {
+  const id = row => row.store_id ?? row.item_id ?? row.department ?? "all";
+  const naive = new Map(rows.filter(r => r.model === NAIVE).map(r => [id(r), r]));
+  const ours = rows.filter(r => r.model === version);
+  const newest = ours.length ? ours : rows.filter(r => /^\d+$/.test(r.model));
+  return newest.map(r => ({ id: id(r), ours: r, naive: naive.get(id(r)) ?? null }));
+}
+
+function columns(level, currency) {
+  return [
+    { name: level.charAt(0).toUpperCase() + level.slice(1), text: r => level === "store" ? r.id : item(r.id) },
+    { name: "Sold, units", number: true, text: r => number(r.ours.units) },
+    { name: "Value", number: true, text: r => money(r.ours.value, currency) },
+    { name: "Off in 100 units", number: true, text: r => errorBar(r) },
+    { name: "Naive", number: true, text: r => inHundred(r.naive?.wape) },
+    { name: "Better than naive", number: true, text: r => gain(r) },
+    { name: "Leans", text: r => lean(r.ours.bias) },
+    { name: "Days in likely range", number: true, given: r => r.ours.coverage_80 !== null, text: r => percent(r.ours.coverage_80) },
+  ];
+}
+
+const meter = (css, share, left = 0) => {
+  const bar = h("i", { class: css });
+  bar.style.width = `${Math.min(100, share * 100)}%`;
+  bar.style.left = `${left * 100}%`;
+  return bar;
+};
+
+const errorBar = r => h("span", { class: "barred" },
+  h("span", { class: "track", "aria-hidden": "true" }, meter("fill", Math.min(1, r.ours.wape ?? 0))), inHundred(r.ours.wape));
+
+function gain(r) {
+  if (!r.naive || r.naive.wape === null || r.ours.wape === null) return NONE;
+  const points = (r.naive.wape - r.ours.wape) * 100;
+  return h("span", { class: points >= 0 ? "good" : "poor" }, `${points >= 0 ? "▲" : "▼"} ${number(Math.abs(points))}`);
+}
+
+function lean(bias) {
+  if (bias === null || bias === undefined) return NONE;
+  const share = Math.min(.5, Math.abs(bias)), much = Math.abs(bias) < .02;
+  const word = much ? "even" : bias > 0 ? "too high" : "too low";
+  return h("span", { class: "barred" },
+    h("span", { class: "track middle", "aria-hidden": "true" }, meter("fill", share, bias < 0 ? .5 - share : .5)),
+    `${much ? "" : `${signed(bias * 100)} `}${word}`);
+}
+
+/** Naive, model, override: how far off each was. */
+function staircase({ ours, naive }, figures, context) {
+  const overrides = context.overrides(), inside = figures.find(f => f.model === ours.model && f.metric === INSIDE);
+  const step = (name, share, note) => share !== null && share !== undefined && h("li", {},
+    h("span", {}, name), h("span", { class: "track", "aria-hidden": "true" }, meter("fill", share / Math.max(naive?.wape ?? share, share))),
+    h("strong", {}, `${number(share * 100)} in 100`), h("span", { class: "soft small" }, note));
+  const scored = overrides.filter(o => o.value_added !== null && o.value_added !== undefined);
+  const added = scored.reduce((total, o) => total + o.value_added, 0);
+  return h("ul", { class: "stairs", "aria-label": "Units off in 100 sold, all stores together, week by week" },
+    step("Naive forecast", naive?.wape, "same weekday last week"),
+    step("This forecast", ours.wape, ours.bias === null ? "" : `leans ${signed(ours.bias * 100)} in 100`),
+    h("li", {}, h("span", {}, "Overrides"), h("span", { class: "soft small wide" }, scored.length
+      ? `${scored.length} are over: ${number(Math.abs(added))} units ${added >= 0 ? "nearer than" : "farther off than"} the forecast`
+      : "none is over yet; each is scored when its days are")),
+    inside && h("li", {}, h("span", {}, "Likely range"), h("span", { class: "soft small wide" },
+      `held ${number(inside.value * 100)} of 100 days; 80 are meant`)));
+}

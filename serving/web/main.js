@@ -1,0 +1,146 @@
+// The planner's page: what is read when, and which series is on show.
+
+import { get, allSeries, remember } from "./api.js";
+import { accuracy } from "./accuracy.js";
+import { seriesChart } from "./chart.js";
+import { $, failed, fill, h, loading } from "./dom.js";
+import { showExceptions } from "./exceptions.js";
+import { fileButtons } from "./files.js";
+import { day, series } from "./format.js";
+import { OUTCOMES, showModel } from "./model.js";
+import { orders } from "./orders.js";
+import { override } from "./override.js";
+import { searchBox } from "./search.js";
+import { readSeries, rowsOf, sheetOf, showFigures, showTotals } from "./series.js";
+import { whatIf } from "./whatif.js";
+import { why } from "./why.js";
+
+const page = { status: {}, view: null, key: null };
+const context = {
+  key: () => page.key, currency: () => page.status.currency ?? "", version: () => page.status.model_version,
+  overrides: () => overriding.known(),
+};
+const chart = seriesChart($("chart"));
+const search = searchBox(key => go(key));
+const trying = whatIf(() => draw());
+const accurate = accuracy(context), explaining = why();
+const overriding = override(context);
+let ordering, reading = 0;
+
+const link = key => `?${new URLSearchParams({ store: key.store_id, item: key.item_id })}`;
+const rows = () => rowsOf(page.view, Number($("span").value));
+
+function go(key) {
+  history.pushState(null, "", link(key));
+  $("series").scrollIntoView({ block: "start" });
+  $("series").focus({ preventScroll: true });
+  return show(key);
+}
+
+function fromAddress() {
+  const asked = new URLSearchParams(location.search);
+  return asked.get("store") && asked.get("item") ? { store_id: asked.get("store"), item_id: asked.get("item") } : null;
+}
+
+async function show(key) {
+  const mine = ++reading;
+  page.key = key;
+  fill($("series-title"), series(key));
+  document.title = `${series(key)} – Shelfcast`;
+  if (!page.view) loading($("totals"), 2);
+  $("chart").classList.add("waiting");
+  accurate.draw();
+  try {
+    const view = await readSeries(key, $("lead").value ? Number($("lead").value) : null);
+    if (mine !== reading) return;
+    page.view = view;
+  } catch (error) {
+    if (mine === reading) { page.view = null; nothing(error, key); }
+    return;
+  }
+  $("series").classList.remove("without");
+  showTotals(page.view);
+  trying.show(page.view);
+  explaining.show(page.view);
+  ordering.show();
+  overriding.show(page.view);
+  banner(page.view.answer);
+}
+
+function nothing(error, key) {
+  $("series").classList.add("without");
+  failed($("totals"), error, () => show(key));
+}
+
+function draw() {
+  if (!page.view) return;
+  const all = rows();
+  $("chart").classList.remove("waiting");
+  chart.draw(all, page.view.cutoff);
+  if ($("figures").open) showFigures(all, page.view.cutoff);
+}
+
+function banner({ degraded, degraded_reason: reason }) {
+  const text = degraded && `These forecasts are made from the last good data, up to ${day(page.view?.cutoff ?? page.status.cutoff)}. `
+    + (reason ?? "A part of the system is down.");
+  fill($("banner"), text && h("p", {}, h("strong", {}, "Not up to date. "), text));
+}
+
+function header(decision) {
+  const s = page.status;
+  fill($("fresh"), s.cutoff ? `Sales up to ${day(s.cutoff)}` : "No data yet", " · ", s.model_version ? `model ${s.model_version}` : "no model",
+    decision && ` · last decision: ${(OUTCOMES[decision.outcome]?.[0] ?? decision.outcome).toLowerCase()}`);
+}
+
+async function start() {
+  for (const id of ["exceptions", "accuracy", "orders", "why", "model", "override"]) loading($(`${id}-body`), 4);
+  loading($("totals"), 2);
+  let known = [];
+  const listed = allSeries(found => { known = found; search.know(found, false); })
+    .then(() => search.know(known, true)).catch(error => error);
+  try {
+    page.status = await get("v1/status");
+  } catch (error) {
+    if (error.status === 401) { unlock(); return; }
+    document.body.classList.add("down");
+    failed($("exceptions-body"), error, () => location.reload());
+    return;
+  }
+  header(null);
+  banner(page.status);
+  ordering = orders(context);
+  const asked = fromAddress();
+  const first = showExceptions({ currency: context.currency(), link });
+  overriding.load().then(() => accurate.load());
+  showModel(page.status).then(header);
+  const exception = asked ?? await first, problem = exception ? null : await listed;
+  if (exception ?? known[0]) await show(exception ?? known[0]);
+  else nothing(problem ?? new Error("There is no series yet: run `make demo`, or the ingest and materialize deployments."), null);
+  await Promise.all([first, listed]);
+  document.documentElement.dataset.usable = Math.round(performance.now());
+}
+
+function unlock() {
+  $("unlock").hidden = false;
+  $("key").focus();
+  $("unlock").addEventListener("submit", event => {
+    event.preventDefault();
+    remember($("key").value);
+    location.reload();
+  });
+}
+
+document.addEventListener("click", event => {
+  const to = event.target.closest?.("a[data-series]");
+  if (!to || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const asked = new URLSearchParams(to.search);
+  go({ store_id: asked.get("store"), item_id: asked.get("item") });
+});
+addEventListener("popstate", () => { const key = fromAddress(); if (key) show(key); });
+$("span").addEventListener("change", draw);
+$("lead").addEventListener("change", () => page.key && show(page.key));
+$("figures").addEventListener("toggle", draw);
+$("whatif").addEventListener("submit", event => event.preventDefault());
+fileButtons($("series-files"), () => sheetOf(page.view, rows()));
+start();

@@ -1,0 +1,72 @@
+// How much to order, so that the stock lasts with the wanted probability.
+
+import { post } from "./api.js";
+import { $, failed, fill, h, settled } from "./dom.js";
+import { day, money, number, percent, units } from "./format.js";
+
+const FIELDS = [
+  { id: "service", label: "Should last", min: 50, max: 99.5, step: .5, value: 95, unit: "times in 100" },
+  { id: "lead-time", label: "Delivery takes", min: 0, max: 14, step: 1, value: 2, unit: "days" },
+  { id: "review", label: "Orders are placed every", min: 1, max: 14, step: 1, value: 7, unit: "days" },
+  { id: "on-hand", label: "On hand and on order", min: 0, max: 1e6, step: 1, value: 0, unit: "units" },
+];
+const COSTS = [
+  { id: "shortage", label: "A missing unit costs", min: 0, max: 1e6, step: "any", unit: "" },
+  { id: "leftover", label: "A unit left over costs", min: 0, max: 1e6, step: "any", unit: "" },
+];
+
+export function orders(context) {
+  const form = $("orders-form"), body = $("orders-body");
+  const input = f => h("label", { class: "field" }, f.label, h("span", { class: "unit" },
+    h("input", { type: "number", id: `order-${f.id}`, min: f.min, max: f.max, step: f.step, value: f.value, required: f.value !== undefined }),
+    f.unit || context.currency()));
+  fill(form, h("div", { class: "fields" }, ...FIELDS.map(input)),
+    h("details", {}, h("summary", {}, "Or weigh two costs instead"), h("div", { class: "fields" }, ...COSTS.map(input)),
+      h("p", { class: "soft small" }, "When both are given, they decide how often the stock should last.")));
+  form.addEventListener("submit", event => event.preventDefault());
+  const load = settled(show);
+  form.addEventListener("input", load);
+  const value = id => $(`order-${id}`).value === "" ? null : Number($(`order-${id}`).value);
+  let turn = 0;
+
+  async function show() {
+    const key = context.key(), mine = ++turn;
+    if (!key) return;
+    const wrong = [...form.elements].find(e => e.matches("input") && !e.checkValidity());
+    for (const e of form.querySelectorAll("input")) e.setAttribute("aria-invalid", String(e === wrong));
+    if (wrong) {
+      const label = wrong.closest("label").firstChild.textContent;
+      fill(body, h("p", { class: "warning" }, `${label}: ${wrong.validationMessage}`));
+      return;
+    }
+    const costs = value("shortage") && value("leftover");
+    try {
+      const answer = await post("v1/orders", {
+        series: [{ store_id: key.store_id, item_id: key.item_id, on_hand: value("on-hand") }],
+        lead_time_days: value("lead-time"), review_days: value("review"),
+        ...(costs ? { shortage_cost: value("shortage"), leftover_cost: value("leftover") } : { service_level: value("service") / 100 }),
+      });
+      if (mine === turn) fill(body, ...result(answer, context.currency()));
+    } catch (error) {
+      if (mine === turn) failed(body, error, show);
+    }
+  }
+
+  return { show };
+}
+
+function result(answer, currency) {
+  const [o] = answer.orders;
+  const pair = (name, text) => h("div", {}, h("dt", {}, name), h("dd", {}, text));
+  return [
+    h("p", { class: "big" }, h("strong", {}, o.order_quantity > 0 ? `Order ${units(o.order_quantity)}` : "Order nothing"),
+      h("span", { class: "soft" }, ` so that it lasts until ${day(answer.until)}, ${percent(answer.service_level, answer.service_level > .99 ? 1 : 0)} of the time`)),
+    h("dl", { class: "pairs" },
+      pair("Stock to reach", units(o.order_up_to)),
+      pair("Expected to sell by then", units(o.expected_demand)),
+      pair("Lasts on average", `${number(o.days_of_cover)} days`),
+      pair("Expected to be missing", units(o.expected_shortage)),
+      pair("Expected to be left", units(o.expected_leftover)),
+      o.expected_cost !== null && pair("Expected cost of both", money(o.expected_cost, currency))),
+  ];
+}

@@ -1,0 +1,79 @@
+// A forecast that a person sets, with a reason and an end; scored when its days are over.
+
+import { get, post } from "./api.js";
+import { $, failed, fill, h, table } from "./dom.js";
+import { addDays, day, number, NONE, series, signed } from "./format.js";
+
+const REASONS = ["Unplanned promotion", "Event nearby", "Delivery problem", "New or dropped goods", "Weather", "Other"];
+
+export function override(context) {
+  const body = $("override-body"), list = h("div", { id: "overrides", "aria-live": "polite" }), said = h("div", { "aria-live": "polite" });
+  let view = null, known = [], problem = null;
+
+  function show(next) {
+    view = next;
+    const days = view.ahead.map(d => d.ds);
+    const date = (id, label, value, most) => h("label", { class: "field" }, label,
+      h("input", { type: "date", id, required: true, min: days[0], max: most, value }));
+    const text = (id, label, attributes) => h("label", { class: "field" }, label, h("input", { id, required: true, ...attributes }));
+    const form = h("form", { id: "override-form", class: "fields", novalidate: true, onsubmit: save },
+      date("override-since", "From", days[0], days.at(-1)), date("override-until", "To", days[0], days.at(-1)),
+      text("override-units", "Units a day", { type: "number", min: 0, max: 1e6, step: "any" }),
+      h("label", { class: "field" }, "Reason", h("select", { id: "override-why" }, ...REASONS.map(r => h("option", {}, r)))),
+      h("label", { class: "field wide" }, "In a sentence", h("input", { id: "override-note", required: true, minlength: 3, maxlength: 400 })),
+      date("override-expires", "Counts until", addDays(days.at(-1), 1), null),
+      h("button", { class: "main" }, "Set"));
+    fill(body, h("p", { class: "soft" }, `For ${series(view.key)}. The forecast itself stays as it is; what you set is kept beside it with `
+      + "your reason, and scored against what is sold, so that it shows which overrides were worth it."), form, said, list);
+    drawList();
+  }
+
+  async function save(event) {
+    event.preventDefault();
+    const form = event.target, wrong = [...form.elements].find(e => e.willValidate && !e.checkValidity());
+    for (const e of form.elements) if (e.willValidate) e.setAttribute("aria-invalid", String(e === wrong));
+    if (wrong) {
+      fill(said, h("p", { class: "warning" }, `${wrong.closest("label").firstChild.textContent}: ${wrong.validationMessage}`));
+      wrong.focus();
+      return;
+    }
+    const value = id => $(`override-${id}`).value;
+    try {
+      const made = await post("v1/overrides", {
+        store_id: view.key.store_id, item_id: view.key.item_id, since: value("since"), until: value("until"),
+        units: Number(value("units")), reason: `${value("why")}: ${value("note")}`, expires_at: `${value("expires")}T00:00:00Z`,
+      });
+      known = [made, ...known];
+      fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a day from ${day(made.since)} to ${day(made.until)}.`));
+      drawList();
+    } catch (error) { failed(said, error, () => form.requestSubmit()); }
+  }
+
+  /** All overrides; Accuracy shows what they added. */
+  async function load() {
+    try {
+      ({ overrides: known } = await get("v1/overrides"));
+      problem = null;
+    } catch (error) { problem = error; }
+    if (view) drawList();
+    return known;
+  }
+
+  function drawList() {
+    if (problem) { failed(list, problem, load); return; }
+    const own = known.filter(o => o.store_id === view.key.store_id && o.item_id === view.key.item_id);
+    if (!own.length) { fill(list, h("p", { class: "empty small" }, "No override for this series.")); return; }
+    fill(list, table("Overrides of this series", [
+      { name: "Days", text: o => o.since === o.until ? day(o.since) : `${day(o.since)} to ${day(o.until)}` },
+      { name: "Set, units a day", number: true, text: o => number(o.units) },
+      { name: "Forecast, units", number: true, text: o => number(o.baseline) },
+      { name: "Sold, units", number: true, text: o => number(o.actual) },
+      { name: "Worth it?", text: o => o.value_added === null || o.value_added === undefined ? "not over yet"
+        : `${o.value_added >= 0 ? "yes" : "no"}, ${signed(o.value_added)} units nearer` },
+      { name: "Why", text: o => o.reason }, { name: "By", text: o => o.author ?? NONE },
+      { name: "Counts until", text: o => day(o.expires_at.slice(0, 10)) },
+    ], own));
+  }
+
+  return { show, load, known: () => known, context };
+}
