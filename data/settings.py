@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     timezone: str = Field(
         default="America/New_York", description="Time zone of the business day and of schedules."
     )
+    currency: str = Field(
+        default="$", max_length=8, description="Sign of the currency that prices are in."
+    )
     closed_days: tuple[str, ...] = Field(
         default=("12-25",), description="Days (month-day) on which every store is closed."
     )

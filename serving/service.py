@@ -132,6 +132,7 @@ class ForecastService:
             published_at=facts.get("published_at"),
             degraded=degraded is not None,
             degraded_reason=degraded,
+            currency=self.settings.currency,
             prefect_url=self.settings.prefect_ui_url,
             mlflow_url=self.settings.mlflow_url,
         )

@@ -46,6 +46,7 @@ class Status(BaseModel):
     )
     degraded: bool = Field(description="Whether forecasts are made from the last good features.")
     degraded_reason: str | None = Field(default=None, description="Which part is down.")
+    currency: str = Field(description="Sign of the currency of values and prices.", examples=["$"])
     prefect_url: str = Field(description="The Prefect UI.")
     mlflow_url: str = Field(description="The MLflow UI.")
 

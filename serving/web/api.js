@@ -13,10 +13,14 @@ export class Problem extends Error {
 
 export const remember = key => sessionStorage.setItem(KEY, key);
 
-async function ask(path, options = {}) {
-  const headers = { Accept: "application/json", ...options.headers };
+/** The header that the key of this tab makes, if one was given. */
+export function authorization() {
   const key = sessionStorage.getItem(KEY);
-  if (key) headers.Authorization = `Bearer ${key}`;
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+async function ask(path, options = {}) {
+  const headers = { Accept: "application/json", ...authorization(), ...options.headers };
   let answer;
   try {
     answer = await fetch(path, { ...options, headers });

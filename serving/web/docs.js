@@ -1,5 +1,7 @@
 // The documentation of the API, drawn from its own openapi.json.
 
+import { authorization } from "./api.js";
+
 let spec, known = [];
 const el = (tag, attributes = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), attributes);
@@ -55,7 +57,7 @@ async function send(method, path, inputs, body, out) {
   out.replaceChildren("…");
   const started = performance.now();
   try {
-    const headers = body ? { "Content-Type": "application/json" } : {};
+    const headers = { ...authorization(), ...(body && { "Content-Type": "application/json" }) };
     const answer = await fetch(url, { method: method.toUpperCase(), body: body?.value, headers });
     const text = await answer.text(), ms = Math.round(performance.now() - started);
     let shown = text;
@@ -104,7 +106,7 @@ function route(path, method, op) {
 
 async function start() {
   spec = await (await fetch("openapi.json")).json();
-  const page = await fetch("v1/series?limit=1");
+  const page = await fetch("v1/series?limit=1", { headers: authorization() });
   if (page.ok) known = (await page.json()).series;
   document.getElementById("title").textContent = spec.info.title;
   document.getElementById("about").replaceChildren(spec.info.description + " ",

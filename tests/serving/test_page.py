@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from benchmarks.browser import chromium
 from data import publication
 from data.schema import DEMAND_FEATURES, KEYS, PLAN, QUANTILE_COLUMNS, SALES, STORE_FEATURES
+from serving import keys
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
@@ -380,6 +381,21 @@ def test_an_unknown_series_is_told_without_the_rest_failing(visit: Visit, shop: 
     visit.page.goto(f"{shop.url}?store=nowhere&item=nothing")
     expect(visit.page.locator("#totals [role=alert]")).to_contain_text("nowhere")
     expect(visit.page.locator(".exceptions li")).to_have_count(6)
+
+
+def test_a_server_with_keys_asks_for_one_and_keeps_it_for_the_tab(visit: Visit, shop: Shop) -> None:
+    visit.expected = "401"
+    key = keys.create(shop.service.settings, "planner", "read")
+    try:
+        visit.page.goto(shop.url)
+        visit.page.get_by_label("This server asks for a key.").fill(key)
+        visit.page.get_by_role("button", name="Use it in this tab").click()
+        expect(visit.page.locator("#chart svg")).to_be_visible()
+        visit.open(f"{shop.url}?store=100&item=ITEM+01")
+        assert visit.page.evaluate("localStorage.length") == 0
+        assert key not in " ".join(visit.asked)
+    finally:
+        shop.service.settings.api_keys_path.unlink()
 
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
