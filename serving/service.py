@@ -135,7 +135,12 @@ class ForecastService:
             currency=self.settings.currency,
             prefect_url=self.settings.prefect_ui_url,
             mlflow_url=self.settings.mlflow_url,
+            replay_url=self._replay_url(),
         )
+
+    def _replay_url(self) -> str | None:
+        replayed = any(self.settings.state_dir.glob("replay/*/report.html"))
+        return f"{self.settings.prefect_ui_url}/artifacts/key/replay" if replayed else None
 
     def metadata(self, name: str, version: str | None) -> ModelMetadata:
         """What the served model takes and gives. Raises UnknownModel, NoChampion."""

@@ -49,6 +49,9 @@ class Status(BaseModel):
     currency: str = Field(description="Sign of the currency of values and prices.", examples=["$"])
     prefect_url: str = Field(description="The Prefect UI.")
     mlflow_url: str = Field(description="The MLflow UI.")
+    replay_url: str | None = Field(
+        description="What the last replay said, in the Prefect UI; null before the first one."
+    )
 
 
 class Health(BaseModel):

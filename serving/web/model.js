@@ -42,7 +42,7 @@ function facts(s) {
       pair("Figures of the past are from", moment(s.published_at)),
       pair("Data snapshot", h("code", {}, s.snapshot_id ?? NONE))),
     h("p", { class: "links" }, link(s.prefect_url, "Runs and schedules in Prefect"), link(s.mlflow_url, "Trainings in MLflow"),
-      link(s.replay_url, "A year replayed: what each way of working would have cost")));
+      link(s.replay_url, "The past replayed: what each way of retraining would have cost")));
 }
 
 /** One column a decision: how many of the tested inputs had drifted. */

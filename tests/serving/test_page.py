@@ -232,6 +232,19 @@ def test_a_series_is_found_among_two_thousand_by_keyboard_alone(visit: Visit, sh
     expect(page.locator("#found")).to_be_hidden()
 
 
+def test_the_model_and_its_decisions_are_told_with_ways_on(visit: Visit, shop: Shop) -> None:
+    folder = shop.service.settings.state_dir / "replay" / "2017-05-21-abc"
+    folder.mkdir(parents=True)
+    (folder / "report.html").touch()
+    page = visit.open(shop.url)
+    model = page.locator("#model")
+    expect(model).to_contain_text("none of 6 features drifted")
+    expect(model.locator(".timeline li")).to_have_count(9)
+    for name, end in (("Prefect", "4200"), ("MLflow", "5000"), ("replayed", "/key/replay")):
+        address = model.get_by_role("link", name=name).get_attribute("href")
+        assert str(address).endswith(end)
+
+
 def test_an_address_opens_its_series(visit: Visit, shop: Shop) -> None:
     page = visit.open(f"{shop.url}?store=100&item=ITEM+01")
     expect(page.locator("#series-title")).to_have_text("Store 100 · ITEM 01")
