@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 
 from data.schema import KEYS, quantile_column
+from feature_repo.store import UnknownSeries
 from models.metrics import LEVELS
 from serving.api.forecasts import ForecastRequest
+from serving.cold import with_cold
 from serving.problems import UnknownLevel
 from serving.snapshots import Key
 from serving.source import Model, Read, Source, provenance
@@ -40,9 +42,17 @@ def answer(
             )
     # A model may reach less far than the longest horizon that the API takes.
     horizon = request.horizon if "horizon" in request.model_fields_set else model.horizon
-    read = source.read(_keys(request, model, source))
-    plan = source.snapshots.plan(read.features, horizon)
-    made = frame(model, read, plan, request.level, horizon)
+    keys, method = _keys(request, model, source), dict[Key, str]()
+    try:
+        read = source.read(keys)
+    except UnknownSeries as unknown:
+        if request.level != "series" or request.what_if:
+            raise
+        read, made, method = with_cold(model, source, keys, horizon, unknown)
+        _check(made, model)
+    else:
+        plan = source.snapshots.plan(read.features, horizon)
+        made = frame(model, read, plan, request.level, horizon)
     forecasts, told = nodes(made, read, request), []
     if request.what_if:
         plan, changes = changed_plan(plan, request.what_if, read.features, horizon)
@@ -55,6 +65,8 @@ def answer(
     if request.level == "series":
         asked = {"at": str(now), "request_id": request_id, "what_if": bool(request.what_if)}
         _keep(source, read.features, made, model, asked)
+    for node in forecasts if method else ():
+        node["method"] = method.get((node["store_id"], node["item_id"]))
     return {
         **provenance(model, read),
         "level": request.level,
@@ -80,10 +92,14 @@ def frame(model: Model, read: Read, plan: pl.DataFrame, level: str, horizon: int
         made = model.forecast(read.features, plan, horizon)
     else:
         made = model.level_forecast(read.features, plan, horizon, level)
+    _check(made, model)
+    return made
+
+
+def _check(made: pl.DataFrame, model: Model) -> None:
     values = made.select("y_hat", *(quantile_column(q) for q in model.quantiles)).to_numpy()
     if not np.isfinite(values).all():
         raise ArithmeticError(f"Model {model.version} gave a forecast that is not a finite number.")
-    return made
 
 
 def nodes(made: pl.DataFrame, read: Read, request: ForecastRequest) -> list[dict[str, Any]]:

@@ -68,6 +68,12 @@ class Model(Protocol):
         """Mean and quantiles of the units of each series over first_step … lead_time."""
         ...
 
+    def cold_forecast(
+        self, known: pl.DataFrame, plan: pl.DataFrame, wanted: Sequence[Key], horizon: int
+    ) -> pl.DataFrame:
+        """Forecasts of series that `known` is like, with the column `method`."""
+        ...
+
     def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         """Units that each input adds to each forecast (models.explain.drivers)."""
         ...
@@ -138,6 +144,11 @@ class Source:
             except Exception as error:
                 self._fail(error)
         return Read(self._last_good(keys), self._failure)
+
+    def newest(self) -> pl.DataFrame | None:
+        """Features of all series at the newest cutoff, from the offline store; None without any."""
+        rows = newest_offline(self.settings)
+        return None if rows is None else _dated(rows)
 
     def online_snapshot(self, model: Model) -> tuple[str, str | None]:
         """The snapshot that forecasts are made from now, and why it is degraded, or None.

@@ -136,9 +136,10 @@ class NodeForecast(Node):
     baseline: list[ForecastDay] | None = Field(
         default=None, description="The forecast as planned, when what_if changes it."
     )
-    analogues: list[Series] | None = Field(
+    method: str | None = Field(
         default=None,
-        description="Series whose history stood in, when this one has none of its own.",
+        description="What stood in for the history of a series that has none.",
+        examples=["analogues: GROCERY in stores 330, 401"],
     )
 
 

@@ -76,6 +76,17 @@ class ArithmeticModel:
             (pl.col("y_hat") * 2 * q).alias(quantile_column(q)) for q in service_levels
         )
 
+    def cold_forecast(
+        self,
+        known: pl.DataFrame,
+        plan: pl.DataFrame,
+        wanted: Sequence[tuple[str, str]],
+        horizon: int,
+    ) -> pl.DataFrame:
+        rows = [{**known.row(0, named=True), "store_id": s, "item_id": i} for s, i in wanted]
+        made = self.forecast(pl.DataFrame(rows, schema=known.schema), plan, horizon)
+        return made.with_columns(method=pl.lit("analogues: MEAT"))
+
     def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         made = self.forecast(features, plan, horizon)
         mean = made.join(features.select(*KEYS, "mean_7"), on=KEYS, maintain_order="left")["mean_7"]

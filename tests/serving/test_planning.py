@@ -376,3 +376,20 @@ def test_a_store_that_failed_is_asked_again_after_a_while(
     service._source._failed_until = 0.0
     answer = client.post(FORECASTS, json=body).json()
     assert not answer["degraded"] and answer["forecasts"][0]["days"][0]["y_hat"] == 20.0
+
+
+def test_a_new_series_of_a_known_store_and_item_is_forecast_from_its_like(
+    client: TestClient, state: Path
+) -> None:
+    write_offline(state, 6.0)  # store 1 and item MEAT are known
+    folder = state / "features" / "demand" / str(CUTOFF)
+    rows = pl.read_parquet(folder / "20170911T100000Z.parquet")
+    other = rows.with_columns(store_id=pl.lit("7"), item_id=pl.lit("DELI"))
+    pl.concat([rows, other]).write_parquet(folder / "20170911T100000Z.parquet")
+    new = {"store_id": "7", "item_id": "MEAT"}
+    answer = forecast(client, series=[new, MEAT])
+    assert [n.method for n in answer.forecasts] == ["analogues: MEAT", None]
+    assert [n.days[0].y_hat for n in answer.forecasts] == [6.0, 20.0]
+    assert answer.forecasts[0].cutoff == CUTOFF and answer.snapshot_id == "s1"
+    for nobody in ({"store_id": "7", "item_id": "MOON"}, {"store_id": "9", "item_id": "MEAT"}):
+        assert client.post(FORECASTS, json={"series": [nobody]}).status_code == 404
