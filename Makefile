@@ -27,6 +27,10 @@ up: $(INSTALLED) ## Start the local stack: Prefect, MLflow and Ray Serve.
 down: $(PYTHON) ## Stop the local stack.
 	@$(PYTHON) stack.py down
 
+.PHONY: rollback
+rollback: $(PYTHON) ## Serve the model before the present one again.
+	@$(PYTHON) -m serving.rollback
+
 status: $(PYTHON) ## Show the processes of the stack and whether they are healthy.
 	@$(PYTHON) stack.py status
 

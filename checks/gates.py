@@ -1,7 +1,7 @@
 """Retrain? Promote? Measurements go in, one decision with its reasons comes out. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 from typing import Literal, TypedDict, Unpack
 
@@ -24,6 +24,9 @@ TRAININGS = 4  # at most in TRAININGS_DAYS
 TRAININGS_DAYS = 30
 RATIO_UPPER = 1.0  # better by the 95 % bound, not only on average
 NON_INFERIOR = 1.01  # a fresher model that is worse by less than this is no loss to a planner
+SLICE_RATIO = 1.05  # no store, department or volume may pay for the gain of the others
+BIAS_WORSE = 0.02  # further from zero than the champion's; between seeds it differs by 0.005
+MOVED = 0.30  # of the units; two configurations differ by 0.04 on the same days
 BIAS = 0.10  # ordering a tenth too much or too little, whatever the loss says
 
 
@@ -32,6 +35,7 @@ class GateDecision:
     """What a gate decided, why in words, and the numbers that it saw (None: not measured).
 
     `train` says whether a training is to follow; a retrain gate asks for none within the cooldown.
+    `by_age` says that it follows from nothing but the champion's age.
     """
 
     gate: Literal["retrain", "promote"]
@@ -39,6 +43,7 @@ class GateDecision:
     reasons: tuple[str, ...]
     measurements: Mapping[str, float | int | str | None]
     train: bool = False
+    by_age: bool = False
 
 
 class DecidedOn(TypedDict):
@@ -122,7 +127,8 @@ def decide_retrain(
         weeks = f"{seen['naive_weeks']} weeks in a row no better than seasonal naive"
         return decided("fall_back", weeks, *suspects)
     if decay := _decay(needed):
-        return decided("retrain", *decay, *suspects)
+        by_age = len(decay) == 1 and needed["model_age_days"] > MODEL_AGE_DAYS
+        return replace(decided("retrain", *decay, *suspects), by_age=by_age)
     health = f"loss is {needed['loss_ratio']:.2f} times the backtest's; {_sums(needed)}"
     if seen["drifted"]:
         return decided("alert", drift, f"forecasts haven't decayed: {health}")
@@ -182,63 +188,96 @@ def decide_promotion(
     *,
     ratio: float | None,
     ratio_upper: float | None,
+    origins: int,
+    refitted_origins: int,
+    slices: Mapping[str, tuple[float, float]],
+    paired_bias: float | None,
+    champion_bias: float | None,
+    moved: float | None,
     coverage_80: float | None,
     bias: float | None,
     naive_ratio: float | None,
     has_champion: bool,
+    by_age: bool = False,
 ) -> GateDecision:
     """Whether a challenger may serve: pass promotes it, hold keeps what serves now, insufficient
     says that evidence is missing.
 
-    `ratio` is the challenger's loss over the champion's on the same rows, `ratio_upper` its 95 %
-    upper bound; without a champion neither is used. `bias` is the sum of errors over the sum of
-    sales, positive for too much. What is None, NaN or infinite is not measured and never promotes.
+    The arguments are models.promotion.Evidence; without a champion those that compare with it are
+    not used. The challenger has to be better (superiority); `by_age`, when nothing but the age of
+    the champion made the training, it only must not be worse by more than 1 % (non-inferiority).
+    What is None, NaN or infinite is not measured and never promotes.
     """
-    seen = {
+    limit = NON_INFERIOR if by_age else RATIO_UPPER
+    paired = {
         "ratio": _positive(ratio),
         "ratio_upper": _positive(ratio_upper),
+        "paired_bias": _number(paired_bias),
+        "champion_bias": _number(champion_bias),
+        "moved": _positive(moved),
+    }
+    seen = {
+        **(paired if has_champion else {}),
         "coverage_80": _positive(coverage_80),
         "bias": _number(bias),
         "naive_ratio": _positive(naive_ratio),
     }
-    better, upper, coverage, lean, naive = seen.values()
-    measurements: Measurements = {**_kept(seen), "has_champion": int(has_champion)}
+    worse = [f"{k}: {r:.2f}" for k, (r, low) in slices.items() if not _bearable(r, low)]
+    measurements: Measurements = {
+        **_kept(seen),
+        "has_champion": int(has_champion),
+        "rule": "non-inferiority, by age" if by_age else "superiority",
+        "limit": limit,
+        "origins": origins,
+        "refitted_origins": refitted_origins,
+        "slices": len(slices),
+        "worse_slices": ", ".join(worse),
+    }
 
     def decided(outcome: Outcome, *reasons: str) -> GateDecision:
         return GateDecision("promote", outcome, reasons, measurements)
 
-    unused = () if has_champion else ("ratio", "ratio_upper")
-    if unknown := _unknown({name: value for name, value in seen.items() if name not in unused}):
+    if unknown := _unknown(seen):
         return decided("insufficient", unknown)
-    if naive >= NAIVE_RATIO:
-        return decided("hold", _against_naive(naive))
+    if seen["naive_ratio"] >= NAIVE_RATIO:
+        return decided("hold", _against_naive(seen["naive_ratio"]))
     if not has_champion:
-        return decided("pass", f"no model serves yet; {_against_naive(naive)}")
-    if upper < better:
-        return decided(
-            "insufficient",
-            f"the upper bound {upper:.3f} is below the ratio {better:.3f}",
-        )
-    if faults := _faults(upper, coverage, lean):
+        return decided("pass", f"no model serves yet; {_against_naive(seen['naive_ratio'])}")
+    if seen["ratio_upper"] < seen["ratio"]:
+        below = f"the upper bound {ratio_upper:.3f} is below the ratio {ratio:.3f}"
+        return decided("insufficient", below)
+    if not slices:
+        return decided("insufficient", "not measured: slices")
+    if faults := [*_faults(seen, limit), *(f"worse in {slice_}" for slice_ in worse)]:
         return decided("hold", *faults)
-    verdict = "better than" if upper < RATIO_UPPER else f"at most {NON_INFERIOR - 1:.0%} worse than"
-    loss = f"loss is {better:.3f} times the champion's, at most {upper:.3f} with 95 % confidence"
-    return decided("pass", f"the challenger is {verdict} the champion: {loss}")
+    verdict = "better than" if seen["ratio_upper"] < RATIO_UPPER else "at most 1 % worse than"
+    said = f"loss is {ratio:.3f} times the champion's, at most {ratio_upper:.3f} with 95 %"
+    rule = "; age alone asked for it, so no better is good enough" if by_age else ""
+    return decided("pass", f"the challenger is {verdict} the champion: {said} confidence{rule}")
 
 
-def _faults(upper: float, coverage: float, bias: float) -> list[str]:
+def _bearable(ratio: float, lower: float) -> bool:
+    """Whether a slice is not surely worse by more than SLICE_RATIO; NaN is not."""
+    return ratio <= SLICE_RATIO or lower <= 1
+
+
+def _faults(seen: Mapping[str, float], limit: float) -> list[str]:
     """Reasons to keep the champion."""
     low, high = COVERAGE_80
+    bias, upper = seen["bias"], seen["ratio_upper"]
     reasons = []
-    if upper >= NON_INFERIOR:
-        reasons.append(
-            f"loss may be {upper:.3f} times the champion's (95 % bound), limit {NON_INFERIOR}"
-        )
+    if upper >= limit:
+        reasons.append(f"loss may be {upper:.3f} times the champion's (95 % bound), limit {limit}")
     if abs(bias) > BIAS:
         direction = "too much" if bias > 0 else "too little"
         reasons.append(f"forecasts are {abs(bias):.1%} {direction} in sum, limit {BIAS:.0%}")
-    if not low <= coverage <= high:
-        reasons.append(_coverage(coverage))
+    more = abs(seen["paired_bias"]) - abs(seen["champion_bias"])
+    if more > BIAS_WORSE:
+        reasons.append(f"bias is {more:.1%} further from zero than the champion's")
+    if seen["moved"] > MOVED:
+        reasons.append(f"forecasts of the same days would move by {seen['moved']:.0%}")
+    if not low <= seen["coverage_80"] <= high:
+        reasons.append(_coverage(seen["coverage_80"]))
     return reasons
 
 

@@ -9,6 +9,7 @@ from data.settings import Settings
 from flows.decisions import keep
 from flows.deploy import deploy
 from flows.monitor import monitor
+from flows.rollback import rollback
 from flows.slots import done
 from flows.train import train
 from models import registry
@@ -41,7 +42,7 @@ def retrain(reason: str = "scheduled retraining") -> GateDecision:
     decision = decide(monitor(publish=False))
     keep(settings, decision, reason)
     if decision.outcome == "fall_back" and (before := version_before(settings)):
-        deploy(before)
-    if decision.train and train(promote=decision.outcome != "alert"):
+        rollback("; ".join(decision.reasons), before)
+    if decision.train and train(promote=decision.outcome != "alert", by_age=decision.by_age):
         deploy()
     return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)

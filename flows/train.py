@@ -1,11 +1,14 @@
 """Tunes, trains and judges a model, registers it, and promotes it if the evidence allows."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from checks.gates import GateDecision, decide_promotion
+from checks.rollout import Tried
 from data.settings import Settings
 from data.warehouse import connect, query
 from flows.decisions import keep
@@ -17,6 +20,7 @@ from models.backtest import TrainingData
 from models.promotion import evidence
 from models.training import Training
 from models.training import train as train_model
+from serving import rollout
 
 
 @task
@@ -59,14 +63,46 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
 
 
 @task
-def judge(settings: Settings, training: Training, data: TrainingData) -> GateDecision:
+def judge(settings: Settings, training: Training, data: TrainingData, by_age: bool) -> GateDecision:
     """Measures the challenger against the champion and lets the gate decide."""
-    return decide_promotion(**evidence(settings, training, data))
+    return decide_promotion(**evidence(settings, training, data), by_age=by_age)
+
+
+@task
+def try_golden(settings: Settings, version: str, snapshot_id: str) -> Tried:
+    """Fixed requests to the new version: plausible beside the champion's answers, or faults."""
+    folder = registry.export(settings, version).folder
+    return rollout.golden(rollout.Desk(settings), folder, registry.champion(settings), snapshot_id)
+
+
+@task
+def try_shadow(settings: Settings, version: str, snapshot_id: str) -> Tried | None:
+    """What the API was asked lately, answered by both versions and shown to nobody."""
+    champion = registry.champion(settings)
+    if champion is None:
+        return None
+    with writing(), connect(settings) as con:
+        served = query(con, "served_lately", requests=rollout.SHADOW_REQUESTS)
+    folder = registry.export(settings, version).folder
+    return rollout.shadow(rollout.Desk(settings), folder, champion, snapshot_id, served)
+
+
+def rehearse(settings: Settings, version: str, snapshot_id: str) -> list[str]:
+    """Golden requests, then shadow; returns reasons not to serve the version, empty if none."""
+    faults = try_golden(settings, version, snapshot_id).problems()
+    if faults:
+        return [f"golden requests: {fault}" for fault in faults]
+    registry.challenge(settings, version)
+    shadowed = try_shadow(settings, version, snapshot_id)
+    return [f"shadow: {fault}" for fault in shadowed.problems()] if shadowed else []
 
 
 @flow(flow_run_name="train")
 def train(
-    trials: int | None = None, seconds: int | None = None, promote: bool = True
+    trials: int | None = None,
+    seconds: int | None = None,
+    promote: bool = True,
+    by_age: bool = False,
 ) -> str | None:
     """Trains a model on everything known and promotes it if the gate says so.
 
@@ -74,18 +110,22 @@ def train(
         trials: Optuna trials; empty takes the setting.
         seconds: time limit of the search; empty takes the setting.
         promote: off leaves a new model as challenger whatever the evidence (shadow).
+        by_age: the age of the champion alone asked for it: no worse is then good enough.
     """
     settings = Settings()
     with writing():
         data = collect(settings, take_snapshot(settings))
     training = fit(settings, data, trials or settings.trials, seconds or settings.tuning_seconds)
     show(training)
-    decision = judge(settings, training, data)
+    decision = judge(settings, training, data, by_age)
     version = register(settings, training, data)
+    if faults := rehearse(settings, version, data.snapshot_id):
+        decision = replace(decision, outcome="hold", reasons=(*faults, *decision.reasons))
     keep(settings, decision, f"promotion of version {version}")
     promoted = promote and decision.outcome == "pass"
     if promoted:
-        registry.promote(settings, version)
+        why = "; ".join(decision.reasons)
+        registry.promote(settings, version, at=datetime.now(UTC), why=why)
     figures = training.manifest.backtest
     return done(
         message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "

@@ -3,9 +3,10 @@
 import json
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import mlflow
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from data.settings import ROOT, Settings
+from data.warehouse import as_utc
 from models import forecaster
 from models.backtest import TrainingData
 from models.dataset import INPUTS
@@ -25,7 +27,17 @@ from models.training import Training
 
 MODEL = "demand"
 EXPERIMENT = "demand"
+HISTORY = "champion since"  # tags of the registered model, one per move of the alias
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+
+@dataclass(frozen=True)
+class Served:
+    """One move of the alias `champion`."""
+
+    since: datetime
+    version: str
+    why: str
 
 
 class RegistryUnreachable(ConnectionError):
@@ -60,7 +72,7 @@ def _commit() -> str:
 
 
 def register(settings: Settings, training: Training, data: TrainingData) -> str:
-    """Logs a training as an MLflow run and registers its booster as alias `challenger`.
+    """Logs a training as an MLflow run and registers its booster.
 
     Returns the new version. The run holds the trials, the data set with its snapshot id, the
     feature service, the commit, the holdout's figures, a plot, and the manifest.
@@ -86,7 +98,6 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
         for key, value in _tags(training).items():
             client.set_model_version_tag(MODEL, version, key, value)
         client.update_model_version(MODEL, version, description=f"Run {run.info.run_id}")
-        client.set_registered_model_alias(MODEL, CHALLENGER, version)
     return version
 
 
@@ -132,13 +143,71 @@ def version_of(settings: Settings, alias: str) -> str | None:
             raise
 
 
-def promote(settings: Settings, version: str) -> None:
-    """Moves `champion` to a version and `previous` to the one that it was."""
+def parameters_of(settings: Settings, version: str) -> dict[str, object]:
+    """The parameters that a version was fitted with, from its run."""
+    with _client(settings) as client:
+        run = client.get_run(client.get_model_version(MODEL, version).run_id)
+    return {name: _value(text) for name, text in run.data.params.items()}
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def challenge(settings: Settings, version: str) -> None:
+    """Makes a version the challenger."""
+    with _client(settings) as client:
+        client.set_registered_model_alias(MODEL, CHALLENGER, version)
+
+
+def promote(settings: Settings, version: str, *, at: datetime, why: str) -> None:
+    """Moves `champion` to a version and `previous` to the one that it was; the history says why."""
     old = version_of(settings, CHAMPION)
     with _client(settings) as client:
         if old and old != version:
             client.set_registered_model_alias(MODEL, PREVIOUS, old)
         client.set_registered_model_alias(MODEL, CHAMPION, version)
+        if old != version:
+            _remember(client, version, at, why)
+
+
+def roll_back(settings: Settings, version: str, *, at: datetime, why: str) -> None:
+    """Moves `champion` back to a version; the one that it was keeps the reason as a tag.
+
+    `previous` is gone afterwards: it would name the model that just failed.
+    """
+    failed = version_of(settings, CHAMPION)
+    with _client(settings) as client:
+        client.set_registered_model_alias(MODEL, CHAMPION, version)
+        if version_of(settings, PREVIOUS):
+            client.delete_registered_model_alias(MODEL, PREVIOUS)
+        if failed and failed != version:
+            client.set_model_version_tag(MODEL, failed, "rolled_back", why)
+        _remember(client, version, at, f"rolled back: {why}")
+
+
+def _remember(client: MlflowClient, version: str, at: datetime, why: str) -> None:
+    stamp = as_utc(at).strftime("%Y-%m-%dT%H.%M.%S.%fZ")  # a tag's name may not hold a colon
+    entry = json.dumps({"at": as_utc(at).isoformat(), "version": version, "why": why})
+    client.set_registered_model_tag(MODEL, f"{HISTORY} {stamp}", entry)
+
+
+def alias_history(settings: Settings) -> list[Served]:
+    """Every move of `champion`, oldest first: the answer to which version served when, and why."""
+    with _client(settings) as client:
+        tags = client.get_registered_model(MODEL).tags
+    moves = [json.loads(text) for name, text in tags.items() if name.startswith(HISTORY)]
+    found = [Served(datetime.fromisoformat(m["at"]), m["version"], m["why"]) for m in moves]
+    return sorted(found, key=lambda served: served.since)
+
+
+def served_at(history: Sequence[Served], instant: datetime) -> Served | None:
+    """The version that served at an instant, since when and why; None before the first one."""
+    moves = [served for served in history if served.since <= as_utc(instant)]
+    return moves[-1] if moves else None
 
 
 @dataclass(frozen=True)
@@ -170,6 +239,12 @@ def export(settings: Settings, version: str | None = None) -> Exported:
         manifest = replace(Manifest.from_json(text), version=version)
     forecaster.save(folder, booster.model_to_string(), manifest)
     return Exported(version, folder)
+
+
+def champion(settings: Settings) -> Forecaster | None:
+    """The champion, or None before the first promotion."""
+    version = version_of(settings, CHAMPION)
+    return None if version is None else load(settings, version)
 
 
 def load(settings: Settings, version: str | None = None) -> Forecaster:

@@ -12,6 +12,7 @@ from serving.edge import MAX_IN_FLIGHT
 from serving.keys import operator_headers
 
 APPLICATION = "shelfcast"
+CURRENT, PREVIOUS = "CURRENT", "PREVIOUS"  # files that name versions, beside their folders
 DEPLOYMENT = "Forecasts"
 IMPORT_PATH = "serving.app:app"
 NETWORK_SECONDS = 15.0
@@ -121,10 +122,17 @@ def served_model(settings: Settings) -> dict[str, Any] | None:
 
 def current_version(settings: Settings) -> str | None:
     """The version that was last deployed with success, to be served again after a restart."""
-    try:
-        return _current(settings).read_text().strip() or None
-    except FileNotFoundError:
-        return None
+    return _read(settings.champions_dir / CURRENT)
+
+
+def previous_version(settings: Settings) -> str | None:
+    """The version that served before the current one, to be rolled back to."""
+    return _read(settings.champions_dir / PREVIOUS)
+
+
+def forget_previous(settings: Settings) -> None:
+    """After a rollback the version before is the one that failed: nobody is to go back to it."""
+    (settings.champions_dir / PREVIOUS).unlink(missing_ok=True)
 
 
 def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
@@ -150,7 +158,10 @@ def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> di
     if model is None:
         outcome = _restore(settings, previous)
         raise DeployFailed(f"Model version {version!r} was not deployed: {problem}. {outcome}")
-    _remember(settings, version)
+    current = current_version(settings)
+    if current not in (None, version):
+        _write(settings.champions_dir / PREVIOUS, str(current))
+    _write(settings.champions_dir / CURRENT, version)
     return model
 
 
@@ -189,11 +200,14 @@ def _folder(settings: Settings, version: str) -> Path:
     return settings.champions_dir / version
 
 
-def _current(settings: Settings) -> Path:
-    return settings.champions_dir / "CURRENT"
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
 
 
-def _remember(settings: Settings, version: str) -> None:
-    part = _current(settings).with_suffix(".part")
+def _write(path: Path, version: str) -> None:
+    part = path.with_suffix(".part")
     part.write_text(version + "\n")
-    part.replace(_current(settings))
+    part.replace(path)

@@ -33,11 +33,19 @@ HEALTHY: dict[str, Any] = {
 BETTER: dict[str, Any] = {
     "ratio": 0.97,
     "ratio_upper": 0.99,
+    "origins": 6,
+    "refitted_origins": 0,
+    "slices": {"department MEAT": (1.04, 1.01), "promoted yes": (1.2, 0.9)},
+    "paired_bias": 0.03,
+    "champion_bias": -0.02,
+    "moved": 0.1,
     "coverage_80": 0.8,
     "bias": -0.02,
     "naive_ratio": 0.7,
     "has_champion": True,
 }
+
+MEASURED = sorted(set(BETTER) - {"has_champion", "origins", "refitted_origins", "slices"})
 
 
 BAD_DATA = {"failed_checks": ["store is missing", "rows"]}
@@ -172,12 +180,17 @@ def test_trainings_triggered_every_day_by_lasting_drift_do_not_loop() -> None:
         ({}, "pass", "the challenger is better than the champion: loss is 0.970 times"),
         (
             {"ratio": 0.999, "ratio_upper": 1.005},
-            "pass",
-            "the challenger is at most 1% worse than the champion: loss is 0.999 times the "
-            "champion's, at most 1.005 with 95 % confidence",
+            "hold",
+            "loss may be 1.005 times the champion's (95 % bound), limit 1.0",
         ),
         (
-            {"ratio_upper": 1.01},
+            {"ratio": 0.999, "ratio_upper": 1.005, "by_age": True},
+            "pass",
+            "the challenger is at most 1 % worse than the champion: loss is 0.999 times the "
+            "champion's, at most 1.005 with 95 % confidence; age alone asked for it",
+        ),
+        (
+            {"ratio_upper": 1.01, "by_age": True},
             "hold",
             "loss may be 1.010 times the champion's (95 % bound), limit 1.01",
         ),
@@ -188,8 +201,13 @@ def test_trainings_triggered_every_day_by_lasting_drift_do_not_loop() -> None:
         (
             {"ratio_upper": 1.2, "bias": 0.3, "coverage_80": 0.95},
             "hold",
-            "loss may be 1.200 times the champion's (95 % bound), limit 1.01; forecasts are 30.0%",
+            "loss may be 1.200 times the champion's (95 % bound), limit 1.0; forecasts are 30.0%",
         ),
+        ({"slices": {"promoted yes": (1.06, 1.01)}}, "hold", "worse in promoted yes: 1.06"),
+        ({"slices": {"promoted yes": (nan, nan)}}, "hold", "worse in promoted yes"),
+        ({"slices": {}}, "insufficient", "not measured: slices"),
+        ({"paired_bias": -0.05}, "hold", "bias is 3.0% further from zero than the champion's"),
+        ({"moved": 0.4}, "hold", "forecasts of the same days would move by 40%"),
         ({"naive_ratio": 1.0}, "hold", "loss is 1.00 times that of seasonal naive, no better"),
         ({"ratio": None, "ratio_upper": None}, "insufficient", "not measured: ratio, ratio_upper"),
         ({"ratio_upper": 0.9}, "insufficient", "the upper bound 0.900 is below the ratio 0.970"),
@@ -251,8 +269,9 @@ def test_retrain_gate_always_decides_with_reasons_and_storable_numbers(
 
 @given(
     st.fixed_dictionaries(
-        {name: numbers for name in BETTER if name != "has_champion"}
-        | {"has_champion": st.booleans()}
+        {name: numbers for name in MEASURED}
+        | {name: st.just(BETTER[name]) for name in ("origins", "refitted_origins", "slices")}
+        | {"has_champion": st.booleans(), "by_age": st.booleans()}
     )
 )
 def test_promotion_gate_promotes_only_on_complete_evidence(measured: dict[str, Any]) -> None:
@@ -264,11 +283,12 @@ def test_promotion_gate_promotes_only_on_complete_evidence(measured: dict[str, A
         assert 0 <= measured["naive_ratio"] < 1
         if measured["has_champion"]:
             assert measured["ratio"] <= measured["ratio_upper"] < 1.01
+            assert measured["by_age"] or measured["ratio_upper"] < 1
             assert abs(measured["bias"]) <= 0.10
             assert 0.70 <= measured["coverage_80"] <= 0.90
 
 
-@given(st.sampled_from(sorted(set(BETTER) - {"has_champion"})), unmeasured)
+@given(st.sampled_from(MEASURED), unmeasured)
 def test_one_missing_measurement_never_promotes_over_a_champion(
     name: str, value: float | None
 ) -> None:
@@ -286,3 +306,12 @@ def test_one_missing_measurement_never_promotes_a_first_model(
 @given(st.sampled_from([*gates.POSITIVE, "bias_cusum"]), unmeasured)
 def test_one_missing_measurement_is_never_a_pass(name: str, value: float | None) -> None:
     assert decide_retrain(**HEALTHY | {name: value}).outcome == "insufficient"
+
+
+def test_only_a_training_for_nothing_but_age_is_judged_by_non_inferiority() -> None:
+    assert decide_retrain(**HEALTHY | {"model_age_days": 29}).by_age
+    assert not decide_retrain(**HEALTHY | {"model_age_days": 29} | DECAY).by_age
+    assert not decide_retrain(**HEALTHY | DECAY).by_age
+    measured = decide_promotion(**BETTER, by_age=True).measurements
+    assert measured["rule"] == "non-inferiority, by age"
+    assert decide_promotion(**BETTER).measurements["rule"] == "superiority"

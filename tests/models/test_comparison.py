@@ -4,58 +4,96 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.comparison import compare
+from models.comparison import SLICES, compare, paired_losses, with_slices
 
-CUTOFF = date(2017, 9, 10)
+FIRST = date(2017, 9, 10)
+STORES, ITEMS, ORIGINS = 30, 4, 6
 
 
-def forecasts(noise: float, seed: int, series: int = 60) -> pl.DataFrame:
+def forecasts(noise: float, seed: int) -> pl.DataFrame:
+    """Forecasts off by `noise` of sales that are the same for every seed."""
     truth, rng = np.random.default_rng(0), np.random.default_rng(seed)
     rows = []
-    for s in range(series):
-        for k in range(1, 29):
-            y = float(truth.poisson(8))
-            error = rng.normal(0, noise)
-            rows.append(("s", f"i{s}", CUTOFF, CUTOFF + timedelta(days=k), y, y + error))
+    for origin in range(ORIGINS):
+        cutoff = FIRST + timedelta(days=5 * origin)
+        for s in range(STORES):
+            for i in range(ITEMS):
+                y = truth.poisson(8, 5)
+                errors = rng.normal(0, noise, 5)
+                rows += [
+                    (f"s{s}", f"D{i}|c", cutoff, cutoff + timedelta(days=k + 1), float(y[k]), e)
+                    for k, e in enumerate(y + errors)
+                ]
     schema = ["store_id", "item_id", "cutoff", "ds", "y", "y_hat"]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def scales(series: int = 60) -> pl.DataFrame:
-    nodes = [f"/s/i{s}" for s in range(series)]
-    return pl.DataFrame({"node": nodes, "scale": 4.0, "weight": 10.0})
+def scales() -> pl.DataFrame:
+    keys = forecasts(1, 1).select("store_id", "item_id", "cutoff").unique()
+    weight = pl.col("store_id").str.slice(1).cast(pl.Float64) + 1
+    return keys.with_columns(scale=pl.lit(4.0), weight=weight)
+
+
+def losses(new: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
+    return paired_losses(new, old, scales())
 
 
 def test_a_better_challenger_is_seen_with_its_bound() -> None:
-    result = compare(forecasts(1.0, 1), forecasts(2.0, 2), scales(), draws=2000, seed=0)
+    result = compare(losses(forecasts(1.0, 1), forecasts(2.0, 2)), seed=0)
     assert result.ratio == pytest.approx(0.25, rel=0.1)
     assert result.ratio < result.ratio_upper < 0.35
-    assert result.rows == 60 * 28
+    assert (result.rows, result.origins, result.blocks) == (30 * 4 * 6 * 5, 6, 30)
+
+
+def test_the_ratio_is_the_plain_one_over_all_rows() -> None:
+    new, old = forecasts(1.0, 1), forecasts(2.0, 2)
+    total = {"new": 0.0, "old": 0.0}
+    weights = {row[:3]: row[4] / row[3] for row in scales().iter_rows()}
+    for name, frame in (("new", new), ("old", old)):
+        for s, i, cutoff, _, y, y_hat in frame.iter_rows():
+            total[name] += (y - y_hat) ** 2 * weights[s, i, cutoff]
+    assert compare(losses(new, old), seed=0).ratio == pytest.approx(total["new"] / total["old"])
 
 
 def test_the_same_model_is_not_better_than_itself() -> None:
     same = forecasts(1.0, 1)
-    result = compare(same, same, scales(), draws=500, seed=0)
+    result = compare(losses(same, same), seed=0)
     assert result.ratio == result.ratio_upper == 1.0
 
 
-def test_two_equal_configurations_are_seldom_told_apart() -> None:
-    better = sum(
-        compare(
-            forecasts(1.0, 2 * k), forecasts(1.0, 2 * k + 1), scales(), draws=300, seed=k
-        ).ratio_upper
-        < 1.0
-        for k in range(40)
+def test_errors_that_a_store_or_an_origin_shares_widen_the_bound() -> None:
+    new, old = forecasts(1.0, 1), forecasts(1.0, 2)
+    shared = new.with_columns(
+        y_hat=pl.when(pl.col("cutoff") == FIRST).then(pl.col("y")).otherwise("y_hat")
     )
-    assert better <= 6
+    alone, together = (compare(losses(n, old), seed=0) for n in (new, shared))
+    assert together.ratio_upper - together.ratio > 2 * (alone.ratio_upper - alone.ratio)
+
+
+def test_a_slice_that_pays_for_the_others_is_seen() -> None:
+    new, old = forecasts(1.0, 1), forecasts(2.0, 2)
+    worse = pl.when(pl.col("item_id") == "D0|c").then(pl.col("y") + 4.0).otherwise("y_hat")
+    plan = pl.DataFrame(
+        [("s1", "D1|c", FIRST + timedelta(days=1), 2.0, 0.0)],
+        schema=["store_id", "item_id", "ds", "display", "mailer"],
+        orient="row",
+    )
+    rows = with_slices(losses(new.with_columns(y_hat=worse), old), plan)
+    slices = compare(rows, seed=0).slices
+    found = {(s, v): (ratio, low) for s, v, ratio, low in slices.iter_rows()}
+    assert found["department", "D0"][1] > 3 and found["department", "D1"][0] < 0.35
+    assert {s for s, _ in found} == set(SLICES)
+    assert len([v for s, v in found if s == "store decile"]) == 10
+    assert {v for s, v in found if s == "promoted"} == {"yes", "no"}
+    assert rows.filter(promoted="yes").height == 1
 
 
 def test_only_rows_of_both_count() -> None:
-    half = forecasts(1.0, 2).filter(pl.col("ds") > CUTOFF + timedelta(days=14))
-    assert compare(forecasts(1.0, 1), half, scales(), draws=100, seed=0).rows == 60 * 14
+    half = forecasts(1.0, 2).filter(pl.col("cutoff") > FIRST)
+    assert losses(forecasts(1.0, 1), half).height == 30 * 4 * 5 * 5
 
 
 def test_without_a_common_row_there_is_no_evidence() -> None:
     late = forecasts(1.0, 2).with_columns(pl.col("ds") + timedelta(days=100))
     with pytest.raises(ValueError, match="share no forecast day"):
-        compare(forecasts(1.0, 1), late, scales(), draws=100, seed=0)
+        losses(forecasts(1.0, 1), late)

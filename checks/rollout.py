@@ -1,0 +1,39 @@
+"""May a model that was tried on requests answer them? The limits, and what came of a trial."""
+
+from dataclasses import dataclass
+
+PLAUSIBLE = (0.8, 1.25)  # units over those of the champion for the same days
+PLAUSIBLE_REQUEST = (0.5, 2.0)  # of one golden request: a few series may well move more than all
+SLOWER = 1.2  # p95 over the champion's
+FAST_MS = 250.0  # nobody waits for less, whatever the champion's p95 was
+HEAVIER_MB = 200.0  # resident, over the champion's: replicas must not outgrow their machine
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of requests: `units` are the sums of y_hat of both models over all of them."""
+
+    requests: int
+    faults: tuple[str, ...]
+    units: float
+    champion_units: float | None
+    p95_ms: float
+    champion_p95_ms: float | None
+    heavier_mb: float = 0.0
+
+    def problems(self) -> list[str]:
+        """Reasons not to serve the model; empty when there are none."""
+        reasons = list(self.faults)
+        if self.requests == 0:
+            reasons.append("no request was answered")
+        if self.champion_units:
+            ratio = self.units / self.champion_units
+            if not PLAUSIBLE[0] <= ratio <= PLAUSIBLE[1]:
+                between = f"{PLAUSIBLE[0]} to {PLAUSIBLE[1]}"
+                reasons.append(f"forecasts are {ratio:.2f} times the champion's, outside {between}")
+        limit = max(FAST_MS, SLOWER * (self.champion_p95_ms or 0.0))
+        if not self.p95_ms <= limit:
+            reasons.append(f"p95 is {self.p95_ms:.0f} ms, limit {limit:.0f}")
+        if self.heavier_mb > HEAVIER_MB:
+            reasons.append(f"it takes {self.heavier_mb:.0f} MB more, limit {HEAVIER_MB:.0f}")
+        return reasons

@@ -1,0 +1,35 @@
+"""Goes back to the model that served before: `python -m serving.rollback [REASON]`."""
+
+import sys
+from datetime import UTC, datetime
+
+from data.settings import Settings
+from models import registry
+from serving.deploy import current_version, forget_previous, previous_version, swap
+
+
+class NothingToRollBackTo(LookupError):
+    """No other model has served before the present one."""
+
+
+def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None = None) -> str:
+    """Serves the previous version (or `version`) again and moves `champion` back to it.
+
+    The swap comes first and needs no MLflow. Raises NothingToRollBackTo, DeployFailed when the
+    version does not serve, and RegistryUnreachable when it serves but the alias was not moved.
+    """
+    target = version or previous_version(settings)
+    if target is None:
+        raise NothingToRollBackTo(
+            f"No version served before {current_version(settings)!r}: there is nothing to roll "
+            "back to; run the train deployment, or deploy a version by its number."
+        )
+    swap(settings, target, timeout_seconds=20)
+    forget_previous(settings)
+    registry.roll_back(settings, target, at=at, why=why)
+    return target
+
+
+if __name__ == "__main__":
+    said = " ".join(sys.argv[1:]) or "by hand"
+    print(f"version {roll_back(Settings(), at=datetime.now(UTC), why=said)} serves")

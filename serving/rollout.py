@@ -1,0 +1,266 @@
+"""Tries a new model on the requests that the old one answers, before and after it takes over."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import psutil
+
+from checks.rollout import FAST_MS, PLAUSIBLE_REQUEST, Tried
+from data.collection import ERROR
+from data.schema import KEYS, QUANTILE_COLUMNS, SPOOL_CLOSED, SPOOL_OPEN
+from data.settings import Settings
+from models.forecaster import Forecaster
+from serving.deploy import served_model
+from serving.service import Model, ReadFeatures, feast_reader
+from serving.snapshots import Key, Snapshots
+
+GOLDEN_SERIES, GOLDEN_HORIZONS = 20, (1, 7, 28)
+SHADOW_REQUESTS, LEAST_SHADOW = 1000, 200
+TRIAL_SECONDS = 60.0  # golden requests or shadow, however much was recorded
+WATCH_REQUESTS, WATCH_SECONDS = 100, 30.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Series and horizon that were asked for."""
+
+    keys: tuple[Key, ...]
+    horizon: int
+
+
+class Desk:
+    """Answers requests with any model, from the features and plans that replicas read."""
+
+    def __init__(
+        self, settings: Settings, reader: Callable[[Settings], ReadFeatures] = feast_reader
+    ) -> None:
+        self._read, self._snapshots = reader(settings), Snapshots(settings.snapshots_dir)
+
+    def series(self, snapshot_id: str) -> list[Key]:
+        """The series of a snapshot, sorted."""
+        return self._snapshots.series(snapshot_id)
+
+    def answer(self, model: Model, request: Request) -> tuple[pl.DataFrame, float]:
+        """The forecast of a request and the milliseconds that the model took."""
+        features = self._read(list(request.keys)).with_columns(pl.col("cutoff").str.to_date())
+        plan = self._snapshots.plan(features, request.horizon)
+        start = time.perf_counter()
+        frame = model.forecast(features, plan, request.horizon)
+        return frame, 1000 * (time.perf_counter() - start)
+
+
+def golden_requests(series: Sequence[Key], longest: int) -> list[Request]:
+    """The fixed requests: series evenly spread over the sorted list, one by one and together."""
+    at = np.linspace(0, len(series) - 1, min(GOLDEN_SERIES, len(series))).astype(int)
+    chosen = tuple(series[i] for i in at)
+    return [Request(chosen, h) for h in GOLDEN_HORIZONS if h <= longest] + [
+        Request((key,), longest) for key in chosen
+    ]
+
+
+def recorded_requests(served: pl.DataFrame, longest: int) -> list[Request]:
+    """Requests of the ledger's served forecasts, the newest first, at most SHADOW_REQUESTS."""
+    asked = (
+        served.group_by("request_id")
+        .agg(pl.col("issued_at").max(), pl.col("step").max(), key=pl.struct(KEYS).unique())
+        .sort("issued_at", descending=True)
+        .head(SHADOW_REQUESTS)
+    )
+    return [
+        Request(tuple((k["store_id"], k["item_id"]) for k in keys), min(step, longest))
+        for step, keys in asked.select("step", "key").iter_rows()
+    ]
+
+
+def made_up_requests(series: Sequence[Key], longest: int, count: int) -> list[Request]:
+    """One series a request, all series in turn."""
+    return [Request((series[i % len(series)],), longest) for i in range(count)]
+
+
+def try_out(
+    desk: Desk,
+    requests: Sequence[Request],
+    load: Callable[[], Model],
+    champion: Model | None,
+    *,
+    each_plausible: bool = False,
+) -> Tried:
+    """Answers every request with both models, compares, and returns none of the answers.
+
+    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. A model
+    that doesn't load, raises, or gives what is no forecast has faults; nothing is raised.
+    """
+    before = _resident_mb()
+    try:
+        model = load()
+    except Exception as error:
+        return Tried(0, (_fault("it does not load", error),), 0.0, None, 0.0, None)
+    heavier = _resident_mb() - before
+    faults, units, old_units = dict[str, None](), 0.0, 0.0
+    times: list[float] = []
+    old_times: list[float] = []
+    deadline = time.monotonic() + TRIAL_SECONDS
+    for request in requests:
+        if time.monotonic() > deadline:
+            break
+        try:
+            frame, took = desk.answer(model, request)
+            times.append(took)
+            faults |= dict.fromkeys(_faults_of(frame, request))
+        except Exception as error:
+            faults[_fault("it raises", error)] = None
+            continue
+        units += (total := float(frame["y_hat"].sum()))
+        if champion is not None:
+            old, took = desk.answer(champion, request)
+            old_times.append(took)
+            old_units += (old_total := float(old["y_hat"].sum()))
+            low, high = PLAUSIBLE_REQUEST
+            if each_plausible and old_total > 10 and not low <= total / old_total <= high:
+                keys = f"{len(request.keys)} series from {request.keys[0]}"
+                faults[f"{keys}: {total:.0f} units, {old_total:.0f} by the champion"] = None
+    return Tried(
+        requests=len(times),
+        faults=tuple(faults)[:10],
+        units=units,
+        champion_units=old_units if champion else None,
+        p95_ms=_p95(times),
+        champion_p95_ms=_p95(old_times) if champion else None,
+        heavier_mb=heavier,
+    )
+
+
+def _faults_of(frame: pl.DataFrame, request: Request) -> list[str]:
+    """What makes an answer no forecast."""
+    values = frame.select("y_hat", *QUANTILE_COLUMNS).to_numpy()
+    found = []
+    if frame.height != len(request.keys) * request.horizon:
+        found.append("it gives too few or too many days")
+    if not np.isfinite(values).all():
+        found.append("it gives numbers that are not finite")
+    elif (values < 0).any():
+        found.append("it gives negative units")
+    elif (np.diff(values[:, 1:], axis=1) < -1e-9).any():
+        found.append("its quantiles cross")
+    return found
+
+
+def _fault(what: str, error: Exception) -> str:
+    return f"{what}: {type(error).__name__}: {error}"[:300]
+
+
+def _p95(times: Sequence[float]) -> float:
+    return float(np.quantile(times, 0.95)) if times else 0.0
+
+
+def _resident_mb() -> float:
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def probe(settings: Settings, requests: Sequence[Request], seconds: float) -> Tried:
+    """Sends requests to the running API, at most for `seconds`."""
+    deadline, faults, times, units = time.monotonic() + seconds, dict[str, None](), [], 0.0
+    with httpx.Client(base_url=settings.serve_url, timeout=10, trust_env=False) as client:
+        for request in requests:
+            if time.monotonic() > deadline:
+                break
+            start = time.perf_counter()
+            series = [{"store_id": s, "item_id": i} for s, i in request.keys]
+            body = {"series": series, "horizon": request.horizon, "quantiles": [0.5]}
+            try:
+                answer = client.post("/v1/forecasts", json=body).raise_for_status().json()
+                days = [d for f in answer["forecasts"] for d in f["days"]]
+                units += sum(d["y_hat"] for d in days)
+            except httpx.HTTPStatusError as error:
+                faults[f"the API answers {error.response.status_code}"] = None
+            except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+                faults[_fault("the API does not answer", error)] = None
+            times.append(1000 * (time.perf_counter() - start))
+    return Tried(len(times), tuple(faults), units, None, _p95(times), None)
+
+
+def observe(settings: Settings) -> Tried | None:
+    """What the API answers now to the requests of a watch; None while no model serves."""
+    model = served_model(settings)
+    if not model or not model.get("version"):
+        return None
+    return probe(settings, _watch_requests(settings, model), WATCH_SECONDS)
+
+
+def watch(settings: Settings, version: str, before: Tried | None, since: datetime) -> Tried:
+    """The same requests after a swap to `version`, compared with those of before.
+
+    Faults are answers that fail, here or to live requests since `since`, and an API that serves
+    another version.
+    """
+    model = served_model(settings) or {}
+    requests = _watch_requests(settings, model)
+    after = probe(settings, requests, WATCH_SECONDS)
+    if after.p95_ms > FAST_MS:  # the first answers of a new model may be slow, and so is a busy day
+        again = probe(settings, requests, WATCH_SECONDS)
+        after = replace(again, faults=tuple(dict.fromkeys((*after.faults, *again.faults))))
+    faults = list(after.faults)
+    if model.get("version") != version:
+        faults.append(f"version {model.get('version')} answers instead of {version}")
+    if met := live_5xx(settings.spool_dir, since):
+        faults.append(f"live requests met {met} answers 5xx")
+    if before is None:
+        return replace(after, faults=tuple(faults))
+    fair = before.units * after.requests / before.requests if before.requests else 0.0
+    return replace(after, faults=tuple(faults), champion_units=fair, champion_p95_ms=before.p95_ms)
+
+
+def golden(desk: Desk, folder: Path, champion: Model | None, snapshot_id: str) -> Tried:
+    """Answers the golden requests with the version in a folder, beside the champion if any."""
+    requests = golden_requests(desk.series(snapshot_id), max(GOLDEN_HORIZONS))
+    return try_out(desk, requests, lambda: Forecaster.load(folder), champion, each_plausible=True)
+
+
+def shadow(
+    desk: Desk, folder: Path, champion: Model, snapshot_id: str, served: pl.DataFrame
+) -> Tried:
+    """Answers what the API was asked lately with both; made-up requests where it was asked little.
+
+    `served` are rows of the ledger's served forecasts.
+    """
+    requests = recorded_requests(served, champion.horizon)
+    lacking = max(0, LEAST_SHADOW - len(requests))
+    requests += made_up_requests(desk.series(snapshot_id), champion.horizon, lacking)
+    return try_out(desk, requests, lambda: Forecaster.load(folder), champion)
+
+
+def _watch_requests(settings: Settings, model: Mapping[str, Any]) -> list[Request]:
+    """One series a request, the same ones for every model of the same series."""
+    series = Snapshots(settings.snapshots_dir).series(str(model["snapshot_id"]))
+    return made_up_requests(series, int(model["horizon"]), WATCH_REQUESTS)
+
+
+def live_5xx(spool_dir: Path, since: datetime) -> int:
+    """Answers 5xx that replicas have noted since an instant, before the ledger takes them in."""
+    notes = [
+        note
+        for suffix in (SPOOL_OPEN, SPOOL_CLOSED)
+        for path in spool_dir.glob(f"*{suffix}")
+        if path.stat().st_mtime >= since.timestamp()
+        for note in _errors(path)
+    ]
+    return sum(at >= since and status >= 500 for at, status in notes)
+
+
+def _errors(path: Path) -> list[tuple[datetime, int]]:
+    found = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError):  # the line that is being written
+            record = json.loads(line)
+            if record["kind"] == ERROR:
+                found.append((datetime.fromisoformat(record["at"]), int(record["status"])))
+    return found
