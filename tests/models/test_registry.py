@@ -4,7 +4,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -20,6 +20,7 @@ from models.promotion import evidence
 from models.training import Training, train
 
 CUTOFF = date(2017, 9, 10)
+NOW, HOUR = datetime(2026, 11, 24, 9, tzinfo=UTC), timedelta(hours=1)
 
 
 def free_port() -> int:
@@ -71,14 +72,16 @@ def test_versions_go_from_challenger_to_champion_to_previous(
     assert first_evidence["has_champion"] is False and first_evidence["ratio"] is None
 
     one = registry.register(server, trained, training_frames)
+    assert registry.version_of(server, registry.CHALLENGER) is None
+    registry.challenge(server, one)
     assert registry.version_of(server, registry.CHALLENGER) == one
     assert registry.version_of(server, registry.CHAMPION) is None
-    registry.promote(server, one)
+    registry.promote(server, one, at=NOW, why="the first")
     two = registry.register(server, trained, training_frames)
-    registry.promote(server, two)
+    registry.promote(server, two, at=NOW + HOUR, why="better")
     assert registry.version_of(server, registry.CHAMPION) == two
     assert registry.version_of(server, registry.PREVIOUS) == one
-    registry.promote(server, two)
+    registry.promote(server, two, at=NOW + 2 * HOUR, why="the same again")
     assert registry.version_of(server, registry.PREVIOUS) == one
 
     exported = registry.export(server)
@@ -89,9 +92,26 @@ def test_versions_go_from_challenger_to_champion_to_previous(
     assert rows["y_hat"].is_finite().all()
     assert registry.load(server).version == two
 
-    # The champion was trained on the holdout's days: no paired evidence.
+    # The champion was trained on the days of all origins: its configuration is fitted there again,
+    # with the parameters that its run keeps.
+    assert registry.parameters_of(server, two) == trained.parameters
     seen = evidence(server, trained, training_frames)
-    assert seen["has_champion"] is True and seen["ratio"] is None
+    assert seen["has_champion"] is True and seen["ratio"] == seen["ratio_upper"] == 1.0
+    assert seen["refitted_origins"] == seen["origins"] >= 4
+    assert seen["moved"] == 0 and seen["paired_bias"] == seen["champion_bias"]
+
+    registry.roll_back(server, one, at=NOW + 3 * HOUR, why="it answered 503")
+    assert registry.version_of(server, registry.CHAMPION) == one
+    assert registry.version_of(server, registry.PREVIOUS) is None
+    moves = registry.alias_history(server)
+    assert [(m.version, m.why) for m in moves] == [
+        (one, "the first"),
+        (two, "better"),
+        (one, "rolled back: it answered 503"),
+    ]
+    assert registry.served_at(moves, NOW - HOUR) is None
+    assert registry.served_at(moves, NOW + 2 * HOUR) == moves[1]
+    assert registry.served_at(moves, NOW + 9 * HOUR) == moves[2]
 
 
 def test_a_version_that_is_not_there_is_named(server: Settings) -> None:
