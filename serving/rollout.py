@@ -20,8 +20,8 @@ from data.schema import KEYS, QUANTILE_COLUMNS, SPOOL_CLOSED, SPOOL_OPEN
 from data.settings import Settings
 from models.forecaster import Forecaster
 from serving.deploy import served_model
-from serving.service import Model, ReadFeatures, feast_reader
 from serving.snapshots import Key, Snapshots
+from serving.source import Model, ReadFeatures, feast_reader
 
 GOLDEN_SERIES, GOLDEN_HORIZONS = 20, (1, 7, 28)
 SHADOW_REQUESTS, LEAST_SHADOW = 1000, 200
