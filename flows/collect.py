@@ -1,6 +1,6 @@
 """Takes what replicas spooled, and what went wrong elsewhere, into the ledger."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
@@ -9,9 +9,12 @@ from checks.alerts import guide
 from data import collection, ledger
 from data.collection import Collected
 from data.settings import Settings
-from data.warehouse import connect
+from data.warehouse import connect, plan_as_of, query, sales_as_of
 from flows.failed_runs import failed_runs
-from flows.slots import done, writing
+from flows.slots import clock, done, writing
+from models.scores import new_scores, performance, pinned, stability, stamped
+
+SCORED_DAYS = 56  # revisions of older days add no scores
 
 
 @task
@@ -33,6 +36,44 @@ def track(settings: Settings) -> list[dict[str, str]]:
     return [{name: str(value) for name, value in row.items()} for row in rows]
 
 
+@task
+def score(settings: Settings) -> int:
+    """Scores forecasts whose day is over, and again where its sales were revised."""
+    with connect(settings) as con:
+        day, now = clock(settings, con)
+        if day is None:
+            return 0
+        since = day - timedelta(days=SCORED_DAYS)
+        added = new_scores(
+            query(con, "forecasts_for", since=since, until=day),
+            query(con, "forecast_scores", since=since),
+            sales_as_of(con, now),
+            plan_as_of(con, now, since, day),
+            until=day,
+            maturity_days=settings.maturity_days,
+            closed_days=settings.closed_days,
+        )
+        return ledger.append(con, "forecast_scores", stamped(added, now)) if len(added) else 0
+
+
+@task
+def report(settings: Settings) -> None:
+    """Shows how forecasts have met their sales, by lead, store, department, volume, promotion."""
+    with connect(settings) as con:
+        day, _ = clock(settings, con)
+        if day is None:
+            return
+        since = day - timedelta(days=SCORED_DAYS)
+        figures = performance(pinned(query(con, "forecast_scores", since=since)))
+        moved = stability(query(con, "forecasts_for", since=since, until=day))
+    create_table_artifact(
+        key="performance", table=figures.to_dicts(), description=f"Forecasts for {since} to {day}"
+    )
+    create_table_artifact(
+        key="stability", table=moved.to_dicts(), description="Change from issue to issue"
+    )
+
+
 @flow(flow_run_name="collect")
 def collect() -> Collected:
     """Brings the ledger up to date: answers and errors of the API, failed runs, bad rows."""
@@ -40,9 +81,11 @@ def collect() -> Collected:
     with writing():
         taken = take(settings)
         errors = track(settings)
+        scored = score(settings)
+        report(settings)
     create_table_artifact(key="errors", table=errors, description="What went wrong, newest first")
     return done(
         message=f"{taken.records:,} records of {taken.files} files, {taken.torn} torn, "
-        f"{taken.lost} lost; {len(errors)} kinds of errors",
+        f"{taken.lost} lost; {len(errors)} kinds of errors; {scored:,} scores",
         data=taken,
     )

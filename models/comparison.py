@@ -61,14 +61,15 @@ def with_slices(losses: pl.DataFrame, plan: pl.DataFrame) -> pl.DataFrame:
     stores = series.group_by("store_id").agg(pl.col("weight").sum())
     return (
         losses.drop("weight")
-        .join(_deciles(series, KEYS, "volume decile"), on=KEYS)
-        .join(_deciles(stores, ["store_id"], "store decile"), on="store_id")
+        .join(deciles(series, KEYS, "volume decile"), on=KEYS)
+        .join(deciles(stores, ["store_id"], "store decile"), on="store_id")
         .join(planned.with_columns(promoted=pl.lit("yes")), on=[*KEYS, "ds"], how="left")
         .with_columns(pl.col("promoted").fill_null("no"), department=DEPARTMENT)
     )
 
 
-def _deciles(units: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
+def deciles(units: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
+    """The decile of each row by `weight` as (keys, name), "1" the least."""
     rank = (pl.col("weight").rank("ordinal") - 1) * 10 // pl.len() + 1
     return units.select(*keys, rank.cast(pl.Int64).cast(pl.String).alias(name))
 

@@ -77,3 +77,13 @@ CREATE TABLE IF NOT EXISTS error_events (
     kind VARCHAR, detail VARCHAR, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ, count BIGINT,
     owner VARCHAR, next_step VARCHAR, PRIMARY KEY (kind, detail)
 );
+
+-- Scores of forecasts, by the actual that they met. Append-only: a revision adds a row. state:
+-- provisional, or final once the day is old enough (the setting maturity_days).
+CREATE TABLE IF NOT EXISTS forecast_scores (
+    scored_at TIMESTAMPTZ, model VARCHAR, cutoff DATE, store_id VARCHAR, item_id VARCHAR, ds DATE,
+    step INTEGER, state VARCHAR, y DOUBLE, y_hat DOUBLE,
+    "q0.025" DOUBLE, "q0.1" DOUBLE, "q0.25" DOUBLE, "q0.5" DOUBLE, "q0.75" DOUBLE,
+    "q0.9" DOUBLE, "q0.975" DOUBLE,
+    scaled_error DOUBLE, pinball DOUBLE, volume DOUBLE, promoted BOOLEAN
+);
