@@ -63,6 +63,7 @@ bench-fuzz: $(INSTALLED) ## Send the API thousands of requests made up from its 
 bench-gates: $(INSTALLED) ## Judge the retraining gate on worlds of known truth; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks.gates
 	@$(PYTHON) -m benchmarks.promotion
+	@$(PYTHON) -m benchmarks.rollback
 
 replay: $(INSTALLED) ## Replay twelve weeks of history under four policies of retraining; writes a report.
 	@$(PYTHON) -m flows.replay

@@ -1,0 +1,72 @@
+"""Seconds that a rollback takes on the running stack; adds its row to gates.json.
+
+Needs the stack (`make up`) with a model that serves. A copy of that model under a name of its own
+serves first; then `make rollback` runs as an operator would, imports and all.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.rows import Row
+from data.settings import ROOT, Settings
+from models.forecaster import DIGESTS, MANIFEST
+from serving.deploy import current_version, served_model, swap
+
+COPY, LIMIT_SECONDS = "rollback-drill", 30.0
+
+
+def copied(settings: Settings, version: str) -> Path:
+    """The folder of a version under the name COPY, with digests that fit."""
+    folder = settings.champions_dir / COPY
+    shutil.copytree(settings.champions_dir / version, folder, dirs_exist_ok=True)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "version": COPY}))
+    digests = json.loads((folder / DIGESTS).read_text())
+    found = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in digests}
+    (folder / DIGESTS).write_text(json.dumps(found))
+    return folder
+
+
+def rollback_row(settings: Settings) -> Row:
+    """Serves the copy, rolls back, and asks the API which version answers."""
+    version = current_version(settings)
+    if version is None:
+        raise LookupError("No model serves: run `make demo` first.")
+    folder = copied(settings, version)
+    try:
+        swap(settings, COPY)
+        start = time.perf_counter()
+        subprocess.run(["make", "rollback"], cwd=ROOT, check=True)
+        seconds = time.perf_counter() - start
+    finally:
+        shutil.rmtree(folder)
+    served = (served_model(settings) or {}).get("version")
+    if served != version:
+        raise AssertionError(f"Version {served} answers after the rollback instead of {version}.")
+    return Row(
+        metric="rollback_seconds",
+        unit="s",
+        ours=round(seconds, 2),
+        theirs=None,
+        ratio=None,
+        target=LIMIT_SECONDS,
+        met=seconds < LIMIT_SECONDS,
+    )
+
+
+def main() -> int:
+    """Measures once and keeps the row; 1 when it took too long."""
+    row = rollback_row(Settings())
+    report.save("gates", [row], merge=True)
+    print(f"{row['metric']}: {row['ours']} {row['unit']}, limit {row['target']}")
+    return int(not row["met"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
