@@ -22,8 +22,8 @@ from data.warehouse import connect, query
 from models import gbm
 from models.assembly import read_snapshot, training_data
 from models.backtest import TrainingData
-from models.comparison import compare
-from models.promotion import promotion_origins, scales_of
+from models.comparison import compare, scales_of
+from models.promotion import promotion_origins
 
 TRIALS = 100
 PLANTED = 0.98  # loss of the better challenger over the champion's
@@ -66,7 +66,7 @@ def fitted(data: TrainingData) -> list[pl.DataFrame]:
     frames = []
     for origin in promotion_origins(data):
         fold = data.fold(origin)
-        scales = scales_of(fold)
+        scales = scales_of(fold.grid, fold.scales["series"])
         for model, params, seeds in (("same", QUICK, SEEDS), ("other", OTHER, OTHER_SEEDS)):
             for seed in seeds:
                 rows = fold.forecast(params, seed).join(scales, on=[*KEYS, "cutoff"])

@@ -15,7 +15,7 @@ from checks.replay_decisions import DIGITS
 from data.schema import KEYS
 from models.assembly import read_snapshot
 from models.batch import digest
-from models.comparison import compare
+from models.comparison import compare, paired_losses, scales_of
 from models.dataset import history
 from models.metrics import level_scales, summary, wrmsse
 from models.performance import with_actuals
@@ -131,13 +131,9 @@ def paired(replay: Replay, cutoff: date, new: str, kept: str) -> dict[str, Any]:
         until=replay.end,
         closed_days=settings.closed_days,
     )
-    found = compare(
-        challenger,
-        issued(replay, cutoff, kept),
-        sample.scales[0]["series"],
-        draws=DRAWS,
-        seed=settings.seed,
-    )
+    scales = scales_of(challenger, sample.scales[0]["series"])
+    losses = paired_losses(challenger, issued(replay, cutoff, kept), scales)
+    found = compare(losses, draws=DRAWS, seed=settings.seed)
     return {
         "new": new,
         "kept": kept,

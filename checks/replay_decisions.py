@@ -89,7 +89,7 @@ def _decided(replay: Replay, policy: Policy, cutoff: date) -> Decision:
     if gate.train:
         trained = serves = fit(replay, cutoff)
     if trained and policy.gated:
-        promotion = _promotion(replay, champion, cutoff)
+        promotion = _promotion(replay, champion, cutoff, gate.by_age)
         reasons += [f"promotion {promotion.outcome}: {reason}" for reason in promotion.reasons]
         measured |= {f"promotion {k}": v for k, v in promotion.measurements.items()}
         if gate.outcome == "alert" or promotion.outcome != "pass":
@@ -147,7 +147,9 @@ def ledger_of(replay: Replay, policy: Policy, cutoff: date) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal").sort("model", "cutoff", *KEYS, "ds")
 
 
-def _promotion(replay: Replay, champion: Forecaster, cutoff: date) -> GateDecision:
+def _promotion(replay: Replay, champion: Forecaster, cutoff: date, by_age: bool) -> GateDecision:
     training, data = train(replay, cutoff)
-    found = evidence_against(champion, training, data, seed=replay.settings.seed)
-    return decide_promotion(**found)
+    found = evidence_against(
+        champion, training, data, seed=replay.settings.seed, parameters=training.parameters
+    )
+    return decide_promotion(**found, by_age=by_age)

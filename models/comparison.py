@@ -54,6 +54,16 @@ def paired_losses(
     )
 
 
+def scales_of(rows: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """Scale and weight of the series of `rows` by cutoff: (store_id, item_id, cutoff, …).
+
+    `series` is the level of that name of models.metrics.level_scales.
+    """
+    node = pl.concat_str([pl.lit(""), *KEYS], separator="/").alias("node")
+    keyed = rows.select(*KEYS, "cutoff").unique().with_columns(node)
+    return keyed.join(series, on="node").drop("node")
+
+
 def with_slices(losses: pl.DataFrame, plan: pl.DataFrame) -> pl.DataFrame:
     """The rows with a column per SLICES; deciles by units sold before the origin, 1 the least."""
     planned = plan.filter(pl.col("display") + pl.col("mailer") > 0).select(*KEYS, "ds").unique()

@@ -6,11 +6,10 @@ from typing import TypedDict
 
 import polars as pl
 
-from data.schema import KEYS
 from data.settings import Settings
 from models import registry
 from models.backtest import Fold, TrainingData
-from models.comparison import ON, compare, paired_losses, with_slices
+from models.comparison import ON, compare, paired_losses, scales_of, with_slices
 from models.forecaster import Forecaster
 from models.metrics import bias
 from models.training import Training
@@ -89,7 +88,9 @@ def evidence_against(
     folds = [data.fold(origin) for origin in origins]
     challenger = pl.concat(_challenger(fold, training, seed) for fold in folds)
     opponent = pl.concat(_champion(fold, champion, data, parameters, seed) for fold in folds)
-    losses = paired_losses(challenger, opponent, pl.concat(scales_of(f) for f in folds))
+    losses = paired_losses(
+        challenger, opponent, pl.concat(scales_of(f.grid, f.scales["series"]) for f in folds)
+    )
     result = compare(with_slices(losses, data.plan), seed=seed)
     both = challenger.join(opponent.select(*ON, champion_y_hat="y_hat"), on=ON)
     return {
@@ -111,13 +112,6 @@ def promotion_origins(data: TrainingData) -> list[date]:
     last = data.cutoff - timedelta(days=LEAST_DAYS)
     cutoffs: list[date] = data.features["cutoff"].unique().sort().to_list()
     return [c for c in cutoffs if first <= c <= last]
-
-
-def scales_of(fold: Fold) -> pl.DataFrame:
-    """Scale and weight of each series at a fold's origin: (store_id, item_id, cutoff, …)."""
-    keyed = fold.grid.select(*KEYS, "cutoff").unique()
-    node = pl.concat_str([pl.lit(""), *KEYS], separator="/").alias("node")
-    return keyed.with_columns(node).join(fold.scales["series"], on="node").drop("node")
 
 
 def _challenger(fold: Fold, training: Training, seed: int) -> pl.DataFrame:
