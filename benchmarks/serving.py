@@ -18,7 +18,7 @@ from data.settings import Settings
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
-EXAMPLES = 400  # per operation and mode; twenty operations, two modes
+EXAMPLES = 600  # per operation and mode; twenty operations, two modes
 
 
 def rest(settings: Settings) -> list[Row]:
