@@ -202,6 +202,9 @@ def train_model(settings: Settings, base: Base, folder: Path) -> None:
         sales=sales.join(series, on=KEYS, how="semi"),
         plan=made.plan.join(series, on=KEYS, how="semi"),
         spec=matrix_spec(settings, series),
+        versions=sales,
+        timezone=settings.timezone,
+        stockouts_missing=settings.stockouts_missing,
     )
     journal = folder.with_suffix(".journal")
     training = train(data, storage=journal, name="worlds", trials=1, seconds=600, seed=7)

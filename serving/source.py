@@ -134,12 +134,13 @@ class Source:
         """Features of the keys, in their order.
 
         From the online store; while it does not answer, the newest rows of the offline store.
-        Raises UnknownSeries, or StaleFeatures when neither has rows.
+        Raises UnknownSeries, and StaleFeatures when neither has rows, or when a view or the service
+        is no longer declared: nothing goes round the feature store.
         """
         if time.monotonic() >= self._failed_until:
             try:
                 return Read(_dated(self.online(keys)))
-            except UnknownSeries:
+            except (UnknownSeries, StaleFeatures):
                 raise
             except Exception as error:
                 self._fail(error)
@@ -173,14 +174,10 @@ class Source:
     def _fail(self, error: Exception) -> None:
         logger.error("The feature store does not answer", exc_info=error)
         self._failed_until = time.monotonic() + RETRY_SECONDS
-        # A store that is there says itself what is wrong; what else failed is not for clients.
-        if isinstance(error, StaleFeatures):
-            self._failure = str(error)
-        else:
-            self._failure = (
-                f"The feature store does not answer ({type(error).__name__}); try again, "
-                "and run the materialize deployment if that does not help."
-            )
+        self._failure = (
+            f"The feature store does not answer ({type(error).__name__}); try again, "
+            "and run the materialize deployment if that does not help."
+        )
 
     def _last_good(self, keys: Sequence[Key]) -> pl.DataFrame:
         rows = newest_offline(self.settings)
