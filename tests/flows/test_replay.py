@@ -1,13 +1,16 @@
 """One replayed day beside the same day of the deployments."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_SERVER_DATABASE_TIMEOUT, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from checks import monitoring
@@ -49,7 +52,11 @@ def production(replayed: Replay, tmp_path_factory: pytest.TempPathFactory) -> It
         ledger.append_decision(
             con, decided_at=trained, gate="promote", outcome="pass", reasons=[], measurements={}
         )
-    with pytest.MonkeyPatch.context() as patch, prefect_test_harness():
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_SERVER_DATABASE_TIMEOUT: 60}),  # on a busy machine
+        prefect_test_harness(server_startup_timeout=180),
+    ):
         for name, value in before.settings.model_dump(mode="json", exclude_defaults=True).items():
             patch.setenv(f"SHELFCAST_{name.upper()}", str(value))
         champion = serving(replayed, GATED, DAY)
@@ -110,9 +117,34 @@ def test_the_day_has_the_same_decision(played: Settings, replayed: Replay) -> No
     here = decide(replayed, GATED, DAY)
     assert there["outcome"] == here.outcome == "insufficient"
     assert tuple(there["reasons"]) == here.reasons
-    import json
-
     measured = json.loads(there["measurements"])
+    assert measured.pop("subject") == "scheduled retraining"  # why the gate was asked
     assert measured.keys() == here.measurements.keys() and measured["matured_days"] == 7
     for name, value in measured.items():
         assert here.measurements[name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_the_flow_writes_its_report_and_says_that_no_server_logs_it(
+    production: Settings, replayed: Replay, retailer: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.replay import replay
+
+    monkeypatch.setenv("SHELFCAST_STATE_DIR", str(retailer.state_dir))
+    monkeypatch.setenv("SHELFCAST_MLFLOW_PORT", "1")
+    found = replay(weeks=2, policies=["always", "gated"])
+    assert Path(found["report"]).parent == replayed.folder
+    assert "When should the model be trained again?" in Path(found["report"]).read_text()
+    assert found["logged"].startswith("not logged: The MLflow server at http://127.0.0.1:1 ")
+
+
+def test_a_past_forecast_is_issued_again_by_its_deployment(played: Settings) -> None:
+    from flows.reissue import reissue
+
+    (found,) = reissue(cutoff=DAY)
+    assert found.is_identical and found.rows == 24 * 28
+    with connect(played) as con:
+        con.execute(
+            "UPDATE forecasts SET y_hat = y_hat + 1e-9 WHERE step = 1 AND cutoff = ?", [DAY]
+        )
+    with pytest.raises(ValueError, match=r"do not come out as they were issued"):
+        reissue(cutoff=DAY)

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import mlflow
 import polars as pl
 import pytest
 
@@ -17,6 +18,7 @@ from models import registry
 from models.backtest import TrainingData
 from models.forecaster import Forecaster, NoChampion
 from models.promotion import evidence
+from models.tracking import log_report
 from models.training import Training, train
 
 CUTOFF = date(2017, 9, 10)
@@ -127,3 +129,20 @@ def test_a_dead_server_is_one_sentence_within_seconds(
     settings = Settings(_env_file=None, state_dir=tmp_path, mlflow_port=free_port())
     with pytest.raises(registry.RegistryUnreachable, match=r"does not answer; start it with"):
         registry.version_of(settings, registry.CHAMPION)
+
+
+def test_a_report_is_logged_with_its_figures_and_files(server: Settings, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("<p>Choose one</p>")
+    address = log_report(
+        server,
+        "replay",
+        "12 weeks",
+        params={"recommended": "gated", "digest scores": "5" * 64},
+        metrics={"every 28 days/loss": 0.6},
+        files=[page],
+    )
+    assert address.startswith(f"{server.mlflow_url}/#/experiments/")
+    run = mlflow.get_run(address.rsplit("/", 1)[1])
+    assert run.data.metrics == {"every 28 days/loss": 0.6}
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report.html") == page.read_text()
