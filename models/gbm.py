@@ -1,9 +1,6 @@
 """LightGBM: one global booster of daily counts."""
 
-import os
 from collections.abc import Mapping
-
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # waiting threads yield on a busy machine
 
 import lightgbm as lgb
 import numpy as np
