@@ -57,10 +57,11 @@ def environment(settings: Settings) -> dict[str, str]:
     """Environment of every process that belongs to the stack or talks to it.
 
     Holds `settings` as SHELFCAST_* variables, so that a child reads exactly these. PREFECT_*,
-    MLFLOW_* and RAY_* of the caller are left out: they would lead to another installation.
+    MLFLOW_* and RAY_* of the caller are left out: they would lead to another installation; and
+    PROMETHEUS_*, by which Feast names a folder that is gone when the caller ends.
     """
     state = settings.state_dir.resolve()
-    foreign = ("PREFECT_", "MLFLOW_", "RAY_")
+    foreign = ("PREFECT_", "MLFLOW_", "RAY_", "PROMETHEUS_")
     env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     for name, value in settings.model_dump(mode="json").items():
         env[f"SHELFCAST_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)

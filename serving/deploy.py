@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 
 from data.settings import Settings
-from serving.edge import MAX_IN_FLIGHT
 from serving.keys import operator_headers
 
 APPLICATION = "shelfcast"
@@ -19,6 +18,7 @@ NETWORK_SECONDS = 15.0
 PUT_ATTEMPTS = 4
 POLL_SECONDS = 0.2
 RESTORE_SECONDS = 30.0
+MAX_IN_FLIGHT = 64  # being answered or waiting for a thread; about a second of work
 
 
 class DeployFailed(RuntimeError):

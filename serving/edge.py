@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.settings import Settings
+from serving.deploy import MAX_IN_FLIGHT
 from serving.keys import KeyRing, is_loopback
 from serving.keys import Scope as KeyScope
 from serving.metrics import Metrics
@@ -22,7 +23,6 @@ logger = logging.getLogger("ray.serve.shelfcast")  # Ray Serve writes what is be
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
 THREADS = 8  # forecasts hold Python's lock for most of their time: more would only share it
-MAX_IN_FLIGHT = 64  # being answered or waiting for a thread; about a second of work
 # Pages hold no data, they ask for it; probes have to work without a key.
 OPEN = ("/", "/docs", "/openapi.json")
 OPEN_UNDER = ("/v1/health/", "/v2/health/", "/web/")

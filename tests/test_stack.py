@@ -55,14 +55,23 @@ def test_a_child_reads_exactly_the_settings_of_its_parent(settings, monkeypatch)
     assert Settings() == ours
 
 
+def test_the_supervisor_loads_no_library_that_it_only_starts() -> None:
+    look = "import stack, sys; print({'feast', 'fastapi', 'lightgbm', 'ray'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_the_environment_leads_to_this_stack_only(settings, monkeypatch):
     monkeypatch.setenv("PREFECT_API_KEY", "of another installation")
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/gone/with/the/caller")
     monkeypatch.setenv("SHELFCAST_FAILPOINT", "passed on")
     monkeypatch.setenv("NO_PROXY", "intranet")
     env = stack.environment(settings)
     assert "PREFECT_API_KEY" not in env
-    assert "RAY_ADDRESS" not in env
+    assert "RAY_ADDRESS" not in env and "PROMETHEUS_MULTIPROC_DIR" not in env
     assert env["SHELFCAST_FAILPOINT"] == "passed on"
     assert env["NO_PROXY"].split(",") == ["intranet", "127.0.0.1", "localhost"]
     assert env["PREFECT_API_URL"] == settings.prefect_api_url
