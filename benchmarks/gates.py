@@ -184,6 +184,13 @@ def series_of(settings: Settings, sales: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def known_next_morning(sales: pl.DataFrame, timezone: str) -> pl.DataFrame:
+    """The sales as versions (schema SALES), each known at 06:00 of the next day."""
+    morning = pl.col("ds").cast(pl.Datetime("us")).dt.offset_by("1d6h")
+    local = morning.dt.replace_time_zone(timezone).dt.convert_time_zone("UTC")
+    return sales.with_columns(known_at=local)
+
+
 def train_model(settings: Settings, base: Base, folder: Path) -> None:
     """Trains the one model of all worlds, with the default parameters, unless it is there."""
     if (folder / forecaster.DIGESTS).exists():
@@ -202,7 +209,7 @@ def train_model(settings: Settings, base: Base, folder: Path) -> None:
         sales=sales.join(series, on=KEYS, how="semi"),
         plan=made.plan.join(series, on=KEYS, how="semi"),
         spec=matrix_spec(settings, series),
-        versions=sales,
+        versions=known_next_morning(sales, settings.timezone),
         timezone=settings.timezone,
         stockouts_missing=settings.stockouts_missing,
     )
