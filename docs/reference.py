@@ -1,0 +1,117 @@
+"""Fills the reference blocks of documents from the code: `<!-- reference NAME -->…<!-- end -->`."""
+
+import importlib
+import inspect
+import re
+import runpy
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.utilities.callables import parameter_docstrings
+
+from data.settings import ROOT, Settings
+
+BLOCK = re.compile(r"<!-- reference (\w+) -->.*?<!-- end -->", re.DOTALL)
+ERRORS = ("data", "feature_repo", "models", "checks", "serving")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def settings() -> str:
+    """Every setting with its default."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "data/state" if name == "state_dir" else field.default
+        rows.append((f"`SHELFCAST_{name.upper()}`", f"`{default}`", str(field.description)))
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def deployments() -> str:
+    """Every deployment with its schedules, what it does and its parameters."""
+    rows = []
+    for found in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+        module, name = found["entrypoint"].split(":")
+        flow = getattr(importlib.import_module(module), name)
+        about = parameter_docstrings(inspect.getdoc(flow.fn))
+        parameters = [f"`{p}`: {about.get(p, '')}" for p in inspect.signature(flow.fn).parameters]
+        schedules = ", ".join(f"`{s['cron']}`" for s in found.get("schedules", []))
+        triggers = ", ".join(f"event `{e}`" for t in found.get("triggers", []) for e in t["expect"])
+        when = "; ".join(filter(None, [schedules, triggers])) or "on demand"
+        name = f"`{found['name']}/{found['name']}`"
+        rows.append((name, when, found["description"], "<br>".join(parameters)))
+    return _table(("deployment", "when", "what it does", "parameters"), rows)
+
+
+def features() -> str:
+    """Every field of every feature view, and which service reads which view."""
+    declared = runpy.run_path(str(ROOT / "feature_repo" / "definitions.py")).values()
+    kinds: dict[str, list[Any]] = {}
+    for thing in declared:
+        kinds.setdefault(type(thing).__name__, []).append(thing)
+    parts = []
+    for view in kinds["FeatureView"]:
+        keys = " and ".join(view.entities)
+        rows = [(f"`{f.name}`", str(f.dtype), f.description) for f in view.features]
+        table = _table(("feature", "type", "meaning"), rows)
+        parts.append(f"### `{view.name}`\n\n{view.description} One row per {keys} and cutoff.\n\n{table}")
+    for service in kinds["FeatureService"]:
+        views = ", ".join(f"`{p.name}`" for p in service.feature_view_projections)
+        parts.append(f"Service `{service.name}` reads {views}. {service.description}")
+    return "\n\n".join(parts)
+
+
+def contracts() -> str:
+    """Every contract with the checks that it names."""
+    parts = []
+    for path in sorted((ROOT / "checks" / "contracts").glob("*.yml")):
+        text = path.read_text()
+        about = " ".join(re.findall(r"^# ?(.*)", text.split("dataset:")[0], re.MULTILINE))
+        found = yaml.safe_load(text)
+        rules = [str(rule.get("name", kind)) for c in found["checks"] for kind, rule in c.items()]
+        for column in found["columns"]:
+            for kind, rule in [kv for c in column.get("checks", []) for kv in c.items()]:
+                said = (rule or {}).get("name", kind)
+                rules.append(f"`{column['name']}` {said}")
+        parts.append(f"### `{path.name}`\n\n{about}\n\n" + "\n".join(f"- {r}" for r in rules))
+    return "\n\n".join(parts)
+
+
+def errors() -> str:
+    """Every named error of the rooms."""
+    rows = []
+    for room in ERRORS:
+        for path in sorted((ROOT / room).glob("*.py")):
+            if path.stem in ("__init__", "definitions", "app"):
+                continue
+            module = importlib.import_module(f"{room}.{path.stem}")
+            for name, found in inspect.getmembers(module, inspect.isclass):
+                if issubclass(found, Exception) and found.__module__ == module.__name__:
+                    about = (inspect.getdoc(found) or "").splitlines()[0]
+                    rows.append((f"`{module.__name__}.{name}`", about))
+    return _table(("error", "means"), rows)
+
+
+REFERENCES: dict[str, Callable[[], str]] = {
+    f.__name__: f for f in (settings, deployments, features, contracts, errors)
+}
+
+
+def fill(text: str) -> str:
+    """The text with every reference block made anew from the code."""
+
+    def block(found: re.Match[str]) -> str:
+        name = found.group(1)
+        return f"<!-- reference {name} -->\n{REFERENCES[name]()}\n<!-- end -->"
+
+    return BLOCK.sub(block, text)
+
+
+def pages() -> list[Path]:
+    """The documents that hold reference blocks."""
+    return [p for p in sorted((ROOT / "docs").rglob("*.md")) if BLOCK.search(p.read_text())]
