@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status lint format bench bench-serving bench-soak bench-fuzz bench-gates bench-accuracy replay clean
+.PHONY: docs bundle help demo test up down status lint format bench bench-serving bench-soak bench-fuzz bench-gates bench-accuracy replay clean
 
 export UV_PYTHON_DOWNLOADS := never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -70,6 +70,14 @@ replay: $(INSTALLED) ## Replay twelve weeks of history under four policies of re
 
 bench-accuracy: $(INSTALLED) ## Measure accuracy against every baseline; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks.accuracy
+
+docs: $(INSTALLED) ## Build the documents: site, reports and slides as PDF.
+	@$(UV) sync --frozen --group docs --quiet
+	@$(PYTHON) -m docs.build
+
+bundle: docs ## Pack code, documents and PDFs into one ZIP.
+	@git archive --format=zip --prefix=shelfcast/ --output=shelfcast.zip HEAD
+	@echo "shelfcast.zip holds the code and the documents of the last commit."
 
 clean: $(PYTHON) ## Delete everything that was written at run time; asks first.
 	@$(PYTHON) stack.py clean

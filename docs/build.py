@@ -3,6 +3,7 @@
 `python -m docs.build blocks` fills the generated blocks alone.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +42,11 @@ def pdfs() -> None:
     folder = DOCS / "report"
     (folder / "pdf").mkdir(exist_ok=True)
     for name in REPORTS:
-        template = "slides.typ" if name == "slides" else "report.typ"
+        template = "slides-template.typ" if name == "slides" else "report-template.typ"
         source = folder / f"{name}.typ"
-        pypandoc.convert_file(
-            str(folder / f"{name}.md"),
+        text = re.sub(r"<!--.*?-->", "", (folder / f"{name}.md").read_text())
+        pypandoc.convert_text(
+            text,
             "typst",
             format="gfm-raw_html+yaml_metadata_block+implicit_figures",
             outputfile=str(source),

@@ -59,7 +59,9 @@ def features() -> str:
         keys = " and ".join(view.entities)
         rows = [(f"`{f.name}`", str(f.dtype), f.description) for f in view.features]
         table = _table(("feature", "type", "meaning"), rows)
-        parts.append(f"### `{view.name}`\n\n{view.description} One row per {keys} and cutoff.\n\n{table}")
+        parts.append(
+            f"## `{view.name}`\n\n{view.description} One row per {keys} and cutoff.\n\n{table}"
+        )
     for service in kinds["FeatureService"]:
         views = ", ".join(f"`{p.name}`" for p in service.feature_view_projections)
         parts.append(f"Service `{service.name}` reads {views}. {service.description}")
@@ -78,7 +80,7 @@ def contracts() -> str:
             for kind, rule in [kv for c in column.get("checks", []) for kv in c.items()]:
                 said = (rule or {}).get("name", kind)
                 rules.append(f"`{column['name']}` {said}")
-        parts.append(f"### `{path.name}`\n\n{about}\n\n" + "\n".join(f"- {r}" for r in rules))
+        parts.append(f"## `{path.name}`\n\n{about}\n\n" + "\n".join(f"- {r}" for r in rules))
     return "\n\n".join(parts)
 
 

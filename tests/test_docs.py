@@ -7,6 +7,7 @@ import pytest
 from benchmarks.report import documents, fill
 from checks import drift, gates, quality
 from data.settings import ROOT
+from docs import reference
 
 PAGES = [ROOT / "CONTRIBUTING.md", *documents()]
 
@@ -14,6 +15,11 @@ PAGES = [ROOT / "CONTRIBUTING.md", *documents()]
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_generated_blocks_are_what_the_result_files_say(page) -> None:
     assert fill(page.read_text()) == page.read_text()
+
+
+@pytest.mark.parametrize("page", reference.pages(), ids=lambda p: p.name)
+def test_reference_blocks_are_what_the_code_says(page) -> None:
+    assert reference.fill(page.read_text()) == page.read_text()
 
 
 def test_a_block_of_a_metric_that_was_not_measured_is_an_error() -> None:
