@@ -186,7 +186,7 @@ def test_a_source_without_a_path_asks_for_one(con, settings, source):
 
 @pytest.mark.parametrize("source", ["nowhere", "../sources/csv", "", "csv; DROP TABLE sales"])
 def test_an_unknown_source_is_refused_with_those_there_are(con, settings, tmp_path, source):
-    with pytest.raises(SourceError, match="there are: completejourney, csv, parquet"):
+    with pytest.raises(SourceError, match="there are: completejourney, csv, m5, parquet"):
         read(con, settings, write(tmp_path, HEADER + LINES), source=source)
 
 
