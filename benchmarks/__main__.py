@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
+from benchmarks.rest import rest_rows
 from benchmarks.rows import Row, paired, plain_row, ratio_row
 from checks import intake
 from data import snapshots, sources
@@ -212,7 +213,7 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
 
 def measure(settings: Settings) -> list[Row]:
     """Every row of the result file."""
-    rows: list[Row] = []
+    rows = rest_rows(settings, p99=4.0, throughput=0.4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy = copied(settings, folder)
