@@ -213,7 +213,7 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
 
 def measure(settings: Settings) -> list[Row]:
     """Every row of the result file."""
-    rows = rest_rows(settings, p99=4.0, throughput=0.4)
+    rows = rest_rows(settings, most_p99=4.0, least_throughput=0.4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy = copied(settings, folder)
