@@ -1,15 +1,16 @@
 """Forecasts of a store, an item or the whole chain: means add up, quantiles come from paths."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from data.schema import KEYS, QUANTILE_COLUMNS, QUANTILES, quantile_column
 from models.conformal import Calibration
 from models.dataset import Matrix
 from models.metrics import DEPARTMENT, LEVELS
-from models.paths import DRAWS, Dependence, Draws, sample
+from models.paths import DRAWS, SEED, Dependence, Draws, sample
 
 
 def _rectangle(forecasts: pl.DataFrame) -> tuple[pl.DataFrame, Matrix]:
@@ -42,29 +43,80 @@ def level_forecast(
     quantiles do not add up; a node of one series has that series' own quantiles. Raises ValueError
     for an unknown level.
     """
-    if level not in LEVELS:
-        raise ValueError(f"{level!r} is no level; the levels are {', '.join(LEVELS)}.")
-    keys = LEVELS[level]
     series, y_hat = _rectangle(forecasts)
-    series = series.with_columns(department=DEPARTMENT)
-    nodes = series.select("cutoff", *keys).unique().sort("cutoff", *keys).with_row_index("n")
-    at = series.join(nodes, on=["cutoff", *keys], how="left", maintain_order="left")["n"].to_numpy()
-    members = np.bincount(at, minlength=nodes.height)
+    nodes, at = _nodes(series, level)
+    mean = _sums(y_hat, at, nodes.height)
     steps = y_hat.shape[1]
-    mean = np.zeros((nodes.height, steps))
-    np.add.at(mean, at, y_hat)
     bands = np.zeros((nodes.height, steps, len(QUANTILES)))
-    alone = members[at] == 1
+    alone = np.bincount(at, minlength=nodes.height)[at] == 1
     own = forecasts.sort(*KEYS, "cutoff", "step").select(QUANTILE_COLUMNS).to_numpy()
     bands[at[alone]] = own.reshape(len(at), steps, -1)[alone]
-    pairs = list(series.filter(~alone).select(KEYS).iter_rows())
-    sums = np.zeros((nodes.height if pairs else 0, steps, draws), dtype=np.float32)
-    together = at[~alone]
-    for row, path in sample(pairs, y_hat[~alone], calibration, dependence, draws=draws):
-        sums[together[row]] += path
-    for n in np.unique(together):
-        bands[n] = _quantiles(sums[n], QUANTILES)
-    return _frame(nodes, keys, mean, bands)
+    together, among = np.unique(at[~alone], return_inverse=True)
+    several = _pairs(series.filter(~alone))
+    paths = sample(several, y_hat[~alone], calibration, dependence, draws=draws)
+    summed = _summed(paths, among, (len(together), steps, draws))
+    for k, n in enumerate(together):
+        bands[n] = _quantiles(summed[k], QUANTILES)
+    return _frame(nodes, LEVELS[level], mean, bands)
+
+
+def level_pit(
+    scored: pl.DataFrame,
+    calibration: Calibration,
+    dependence: Dependence,
+    level: str,
+    *,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> Matrix:
+    """Randomised probability integral transform (nodes, steps) of what the nodes of a level sold.
+
+    `scored` are forecasts as in level_forecast with their actuals `y`; NaN on days without one.
+    The rank of the actual among the sample paths, drawn at random among equals: uniform when the
+    paths are right, for counts of any size; see models.conformal.pit.
+    """
+    series, y_hat = _rectangle(scored)
+    nodes, at = _nodes(series, level)
+    y = scored.sort(*KEYS, "cutoff", "step")["y"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    sold = _sums(y.reshape(y_hat.shape), at, nodes.height)
+    paths = sample(_pairs(series), y_hat, calibration, dependence, draws=draws)
+    summed = _summed(paths, at, (*sold.shape, draws))
+    below = (summed < sold[..., None]).sum(axis=2)
+    equal = (summed == sold[..., None]).sum(axis=2) + 1
+    v = np.random.default_rng(seed).uniform(size=sold.shape)
+    return np.where(np.isnan(sold), np.nan, (below + v * equal) / (draws + 1))
+
+
+def _nodes(series: pl.DataFrame, level: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """The nodes of a level (cutoff, keys), and the number of the node of each series."""
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is no level; the levels are {', '.join(LEVELS)}.")
+    keys = ["cutoff", *LEVELS[level]]
+    series = series.with_columns(department=DEPARTMENT)
+    nodes = series.select(keys).unique().sort(keys)
+    at = series.join(nodes.with_row_index("n"), on=keys, how="left", maintain_order="left")["n"]
+    return nodes, at.to_numpy().astype(np.int64)
+
+
+def _pairs(series: pl.DataFrame) -> list[tuple[str, str]]:
+    return list(series.select(KEYS).iter_rows())
+
+
+def _sums(values: Matrix, at: NDArray[np.int64], nodes: int) -> Matrix:
+    """Sums (nodes, steps) of the rows (series, steps) of each node."""
+    result = np.zeros((nodes, values.shape[1]))
+    np.add.at(result, at, values)
+    return result
+
+
+def _summed(
+    paths: Iterator[tuple[int, Draws]], at: NDArray[np.int64], shape: tuple[int, int, int]
+) -> Draws:
+    """Sums (nodes, steps, draws) of the paths of each node's series."""
+    result = np.zeros(shape, dtype=np.float32)
+    for row, path in paths:
+        result[at[row]] += path
+    return result
 
 
 def _frame(nodes: pl.DataFrame, keys: list[str], mean: Matrix, bands: Matrix) -> pl.DataFrame:

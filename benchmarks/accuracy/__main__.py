@@ -228,10 +228,14 @@ def uncertainty_rows(bench: Bench, rows: pl.DataFrame) -> tuple[list[Row], pl.Da
 def beyond_rows(bench: Bench, rows: pl.DataFrame) -> list[Row]:
     """Coverage of levels by their sample paths, and series hidden as if they were new."""
     mine = rows.filter((pl.col("model") == OURS) & pl.col("cutoff").is_in(list(bench.cutoffs)))
-    result = [
-        row(f"coverage_80_{level}", "share", beyond.level_coverage(bench, mine, level))
+    covered = {
+        level: beyond.level_coverage(bench, mine, level)
         for level in bench.levels
         if level != "series"
+    }
+    result = [
+        row(f"coverage_80_{level}", "share", share, target=0.8, met=0.78 <= share <= 0.82)
+        for level, share in covered.items()
     ]
     found = [beyond.hidden_series(bench, cutoff) for cutoff in bench.cutoffs]
     own, theirs, inside = (sum(values) / len(found) for values in zip(*found, strict=True))

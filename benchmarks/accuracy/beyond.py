@@ -6,38 +6,30 @@ import numpy as np
 import polars as pl
 
 from benchmarks.accuracy.methods import Bench, trained
-from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS, WEEK
+from data.schema import KEYS, QUANTILE_COLUMNS, WEEK
 from data.warehouse import known_at_morning
 from feature_repo.build import known_versions
 from models.cold_start import hidden, level_error, widened
 from models.conformal import pit
 from models.dataset import target_days
-from models.levels import level_forecast
-from models.metrics import DEPARTMENT, LEVELS, coverage, level_scales, wrmsse
+from models.levels import level_pit
+from models.metrics import level_scales, pit_coverage, wrmsse
 
 LEVEL = "mean_84"
 
 
 def level_coverage(bench: Bench, rows: pl.DataFrame, level: str) -> float:
-    """Share of the days of a level's nodes inside their 80 % interval; ties count half.
+    """Share of the days of a level's nodes whose rank among the sample paths is in the middle 80 %.
 
     `rows`: our scored forecasts (FORECAST and y) of the headline cutoffs.
     """
     parts = []
     for cutoff in bench.cutoffs:
-        own = rows.filter((pl.col("cutoff") == cutoff) & pl.col("y").is_not_null())
         m = trained(bench, cutoff).manifest
-        days = own.group_by("ds").agg(pl.len()).height
-        whole = own.filter(pl.len().over(KEYS) == days)
-        steps = whole.with_columns(pl.col("step").rank("dense").cast(pl.Int32))
-        made = level_forecast(steps.select(FORECAST), m.calibration, m.dependence, level)
-        keys = ["cutoff", "step", *LEVELS[level]]
-        sold = steps.with_columns(department=DEPARTMENT).group_by(keys).agg(pl.col("y").sum())
-        parts.append(made.join(sold, on=keys))
-    scored = pl.concat(parts)
-    closed = coverage(scored, "q0.1", "q0.9")["inside"]
-    inner = (pl.col("y") > pl.col("q0.1")) & (pl.col("y") < pl.col("q0.9"))
-    return (closed + float(scored.select(inner.mean()).item())) / 2
+        own = rows.filter(pl.col("cutoff") == cutoff)
+        parts.append(level_pit(own, m.calibration, m.dependence, level).ravel())
+    u = np.concatenate(parts)
+    return pit_coverage(u[~np.isnan(u)], 0.8)
 
 
 def share_forecast(known: pl.DataFrame, horizon: int) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -123,3 +123,39 @@ def test_the_quantile_of_a_sum_is_that_of_the_summed_path(
         row["q0.95"]
         < mine.filter(pl.col("step") >= 3)["q0.95" if "q0.95" in mine else "q0.975"].sum()
     )
+
+
+def rare(table: Calibration, shocks: Dependence) -> pl.DataFrame:
+    """Forecasts of sparse series at 40 origins, and one joint path of each as what was sold."""
+    keys = [(f"s{s}", f"{d}|{i}") for s in range(4) for d in "AB" for i in range(6)]
+    y_hat = np.random.default_rng(5).gamma(1, 0.3, (len(keys), H))
+    origins = []
+    for origin in range(40):
+        path = dict(paths.sample(keys, y_hat, table, shocks, draws=1, seed=100 + origin))
+        for row, (store, item) in enumerate(keys):
+            day = date(2017, 1, 1) + timedelta(days=origin)
+            origins += [
+                (store, item, day, s + 1, y_hat[row, s], float(path[row][s, 0])) for s in range(H)
+            ]
+    columns = ["store_id", "item_id", "cutoff", "step", "y_hat", "y"]
+    return pl.DataFrame(origins, schema=columns, orient="row")
+
+
+def test_what_was_sold_ranks_evenly_among_right_paths_and_not_among_narrow_ones(
+    table: Calibration,
+) -> None:
+    shocks = Dependence(0.0, 0.5, 0.0, 1.0, 0.0, 0.1, 0.05, {f"s{k}": 3.0 for k in range(4)})
+    sold = rare(table, shocks)
+    for level in ("total", "store x department", "series"):
+        u = levels.level_pit(sold, table, shocks, level, draws=200).ravel()
+        assert ((u > 0.1) & (u < 0.9)).mean() == pytest.approx(0.8, abs=0.06)
+    none = Dependence(0, 0, 0, 0, 0, 0, 0, {})
+    u = levels.level_pit(sold, table, none, "total", draws=200)
+    assert ((u > 0.1) & (u < 0.9)).mean() < 0.7
+
+
+def test_days_without_an_actual_have_no_rank(forecasts: pl.DataFrame, table: Calibration) -> None:
+    open_days = pl.when(pl.col("step") != 2).then(pl.col("y_hat").round())
+    u = levels.level_pit(forecasts.with_columns(y=open_days), table, SHOCKS, "store")
+    assert u.shape == (2, H)
+    assert np.isnan(u[:, 1]).all() and np.isfinite(np.delete(u, 1, axis=1)).all()
