@@ -12,6 +12,8 @@ import yaml
 from prefect.utilities.callables import parameter_docstrings
 
 from data.settings import ROOT, Settings
+from models import metrics as measured
+from serving.metrics import Metrics
 
 BLOCK = re.compile(r"<!-- reference (\w+) -->.*?<!-- end -->", re.DOTALL)
 ERRORS = ("data", "feature_repo", "models", "checks", "serving")
@@ -99,8 +101,24 @@ def errors() -> str:
     return _table(("error", "means"), rows)
 
 
+def metrics() -> str:
+    """The measures of forecasts, and what the API tells Prometheus."""
+    measures = [
+        (f"`{name}`", (inspect.getdoc(found) or "").splitlines()[0])
+        for name, found in inspect.getmembers(measured, inspect.isfunction)
+        if found.__module__ == measured.__name__
+        and inspect.signature(found).return_annotation in (float, dict[str, float])
+    ]
+    served = [
+        (f"`{family.name}`", family.type, family.documentation)
+        for family in Metrics().registry.collect()
+    ]
+    forecasts = _table(("function of `models.metrics`", "measures"), measures)
+    return f"{forecasts}\n\n{_table(('metric', 'type', 'meaning'), served)}"
+
+
 REFERENCES: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (settings, deployments, features, contracts, errors)
+    f.__name__: f for f in (settings, deployments, features, contracts, metrics, errors)
 }
 
 

@@ -32,14 +32,14 @@ def watch(settings: Settings, version: str, before: Tried | None, since: datetim
 
 
 @flow(flow_run_name="deploy")
-def deploy(version: str | None = None) -> str:
+def deploy(version: int | None = None) -> str:
     """Serves a registered model without dropping a request; one that fails there is taken back.
 
     Args:
         version: a version of the registered model; empty takes the champion.
     """
     settings, since = Settings(), datetime.now(UTC)
-    exported = export(settings, version)
+    exported = export(settings, str(version) if version else None)
     before = rollout.observe(settings)
     serve(settings, exported)
     if version:

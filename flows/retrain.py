@@ -42,7 +42,7 @@ def retrain(reason: str = "scheduled retraining") -> GateDecision:
     decision = decide(monitor(publish=False))
     keep(settings, decision, reason)
     if decision.outcome == "fall_back" and (before := version_before(settings)):
-        rollback("; ".join(decision.reasons), before)
+        rollback("; ".join(decision.reasons), int(before))
     if decision.train and train(promote=decision.outcome != "alert", by_age=decision.by_age):
         deploy()
     return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)

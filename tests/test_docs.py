@@ -1,6 +1,7 @@
 """Documents that are made from results say what the results say."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,8 @@ from checks import drift, gates, quality
 from data.settings import ROOT
 from docs import reference
 
-PAGES = [ROOT / "CONTRIBUTING.md", *documents()]
+PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
+LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -33,10 +35,40 @@ def test_blocks_are_found_and_filled() -> None:
     assert "| demo_series | series | 706 | 700 | yes |" in table
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may point to: the headings, as GitHub and the site name them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_documents_lead_somewhere(page) -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, anchor in LINK.findall(page.read_text()):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+def test_a_link_to_a_heading_that_is_not_there_is_found(tmp_path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# What `make` does: all\n[there](#what-make-does-all) [gone](#gone)\n")
+    with pytest.raises(AssertionError, match="#gone"):
+        test_links_between_documents_lead_somewhere(page)
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = (ROOT / "docs" / "index.md").read_text().split()
+    for page in documents():
+        name = page.relative_to(ROOT / "docs") if page.is_relative_to(ROOT / "docs") else None
+        assert name is None or name.stem == "index" or str(name.with_suffix("")) in contents, name
+
+
+@pytest.mark.parametrize(
+    "block", [f"reference {name}" for name in reference.REFERENCES] + ["routes"]
+)
+def test_every_reference_is_on_a_page(block: str) -> None:
+    assert any(f"<!-- {block} -->" in page.read_text() for page in documents())
 
 
 def test_the_readme_is_short_and_shows_what_the_demo_prints() -> None:
