@@ -71,6 +71,10 @@ replay: $(INSTALLED) ## Replay twelve weeks of history under four policies of re
 bench-accuracy: $(INSTALLED) ## Measure accuracy against every baseline; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks.accuracy
 
+.PHONY: score
+score: $(INSTALLED) ## Print the ML Test Score, counted from the marks on the tests.
+	@$(PYTHON) -m docs.scorecard
+
 docs: $(INSTALLED) ## Build the documents: site, reports and slides as PDF.
 	@$(UV) sync --frozen --group docs --quiet
 	@$(PYTHON) -m docs.build

@@ -12,6 +12,7 @@ import yaml
 from prefect.utilities.callables import parameter_docstrings
 
 from data.settings import ROOT, Settings
+from docs import scorecard
 from models import metrics as measured
 from serving.metrics import Metrics
 
@@ -118,7 +119,8 @@ def metrics() -> str:
 
 
 REFERENCES: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (settings, deployments, features, contracts, metrics, errors)
+    **{f.__name__: f for f in (settings, deployments, features, contracts, metrics, errors)},
+    "score": scorecard.card,
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.report import documents, fill
 from checks import drift, gates, quality
 from data.settings import ROOT
-from docs import reference
+from docs import reference, scorecard
 
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
 LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
@@ -98,3 +98,24 @@ def test_every_limit_of_quality_is_explained_as_it_is() -> None:
     page = (ROOT / "docs" / "gates.md").read_text()
     for check, limit in quality.LIMITS.items():
         assert f"| `quality.LIMITS`: {check} | {limit:g} |" in page
+
+
+def test_the_score_is_that_of_the_weakest_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        (section, n)
+        for section, known in scorecard.POINTS.items()
+        for n in range(1, len(known) + 1)
+    ]
+    monkeypatch.setattr(scorecard, "BY_HAND", {})
+    monkeypatch.setattr(scorecard, "marked", lambda: ((point, "it") for point in points))
+    assert scorecard.card().startswith("**Score 7**: exceptional")
+    monkeypatch.setattr(scorecard, "marked", lambda: ((point, "it") for point in points[4:]))
+    assert scorecard.card().startswith("**Score 3**: reasonably tested. Sections: data 3, model 7")
+    monkeypatch.setattr(scorecard, "BY_HAND", {points[0]: ("pipeline", "by hand")})
+    assert scorecard.card().startswith("**Score 3.5**: strong")
+
+
+def test_marks_are_read_from_the_tests() -> None:
+    found = {point for point, _ in scorecard.marked()}
+    assert len(found) > 15
+    assert all(1 <= n <= len(scorecard.POINTS[section]) for section, n in found)

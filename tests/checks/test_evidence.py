@@ -75,6 +75,7 @@ def test_days_near_a_holiday_say_nothing_of_decay(seen: Evidence) -> None:
     assert seen.drift == []
 
 
+@pytest.mark.score("monitoring", 7)
 def test_what_was_measured_is_what_the_gate_is_asked(seen: Evidence) -> None:
     trainings = [NOW - timedelta(days=29), NOW - timedelta(days=12), NOW - timedelta(days=31)]
     state = monitoring(

@@ -80,6 +80,7 @@ CASES = {
 }
 
 
+@pytest.mark.score("monitoring", 4)
 @pytest.mark.parametrize("mask", range(2 ** len(CASES)))
 def test_every_row_of_the_decision_table(mask: int) -> None:
     has = {name for bit, name in enumerate(CASES) if mask >> bit & 1}
@@ -267,6 +268,7 @@ def test_retrain_gate_always_decides_with_reasons_and_storable_numbers(
         assert measured["recent_trainings"] < 4
 
 
+@pytest.mark.score("infrastructure", 4)
 @given(
     st.fixed_dictionaries(
         {name: numbers for name in MEASURED}

@@ -137,6 +137,7 @@ def test_excluded_rows_are_not_judged(con: Connection, audit: Audit, day: pl.Dat
     assert reasons(con) == {}
 
 
+@pytest.mark.score("monitoring", 2)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -206,6 +207,7 @@ def test_history_that_is_too_short_or_too_thin_judges_nothing(
     assert audit(day).ok
 
 
+@pytest.mark.score("monitoring", 1)
 @pytest.mark.parametrize(
     ("ddl", "difference"),
     [

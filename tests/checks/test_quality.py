@@ -45,6 +45,7 @@ IN_TENTH_STORE = pl.col("store_id").str.ends_with("0")
 HALF = pl.col("store_id").str.slice(1).cast(pl.Int32) % 2 == 0
 
 
+@pytest.mark.score("monitoring", 2)
 @pytest.mark.parametrize(
     ("fault", "check"),
     [

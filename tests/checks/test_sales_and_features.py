@@ -147,6 +147,7 @@ def test_each_promise_of_the_features_is_checked(
     assert failing(report) == expected
 
 
+@pytest.mark.score("data", 1)
 @pytest.mark.parametrize("name", DEMAND_FEATURES)
 def test_every_feature_is_in_the_contract_with_a_range(name: str) -> None:
     document = yaml.safe_load((contracts.FOLDER / "features.yml").read_text())

@@ -52,6 +52,15 @@ def test_every_unit_falls_in_the_week_that_the_file_says(year, units_in_file):
     assert units_by_week(year) == units_in_file
 
 
+@pytest.mark.score("data", 5)
+def test_no_household_leaves_the_source(year, con):
+    raw = pl.scan_parquet(FILES / "transactions.parquet").collect_schema()
+    assert any("household" in column for column in raw)
+    assert not any("household" in column for column in year.columns)
+    kept = con.execute("SELECT column_name FROM information_schema.columns").fetchall()
+    assert kept and not any("household" in column for (column,) in kept)
+
+
 def test_in_utc_units_would_fall_in_other_weeks(con, settings, units_in_file):
     utc = settings.model_copy(update={"timezone": "UTC"})
     wrong = read_sales(con, utc, source=SOURCE, since=None, until=None)

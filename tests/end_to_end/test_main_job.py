@@ -58,6 +58,7 @@ def _decisions(con: Connection) -> int:
     return int(count[0])
 
 
+@pytest.mark.score("infrastructure", 3)
 def test_the_demo_shows_forecast_accuracy_decision_and_links(demo: str) -> None:
     for text in ("pipeline/pipeline", "Retraining gate:", "units a day", "WRMSSE", "Prefect"):
         assert text in demo
@@ -109,6 +110,7 @@ def test_at_least_700_series_are_forecast_and_kept(running: Settings, demo: str)
     assert set(own.group_by("cutoff").agg(pl.col("step").max())["step"]) == {28}
 
 
+@pytest.mark.score("model", 5)
 def test_the_first_model_beats_every_baseline_on_days_that_it_did_not_know(
     running: Settings, demo: str
 ) -> None:

@@ -33,6 +33,7 @@ def filled(
     return settings
 
 
+@pytest.mark.score("data", 1)
 def test_definitions_declare_the_columns_of_the_schema() -> None:
     views = {v.name: v for v in (definitions.demand, definitions.store_demand)}
     keys = {"store": "store_id", "item": "item_id"}
@@ -44,12 +45,14 @@ def test_definitions_declare_the_columns_of_the_schema() -> None:
     assert definitions.demand_v1.name == FEATURE_SERVICE
 
 
+@pytest.mark.score("data", 4)
 def test_every_definition_says_who_owns_it_and_what_it_is() -> None:
     for view in (definitions.demand, definitions.store_demand):
         assert view.owner and view.description and view.tags and view.ttl
         assert all(f.description for f in view.schema if f.name not in KEYS)
 
 
+@pytest.mark.score("monitoring", 3)
 def test_online_features_equal_offline_ones(filled: Settings, series: pl.DataFrame) -> None:
     keys = list(series.iter_rows())
     online = store.online_features(store.open_store(filled), keys)
@@ -67,6 +70,7 @@ def test_parity_sees_a_single_value_that_differs(filled: Settings, series: pl.Da
     assert table["feature"].to_list() == ["mean_28"]
 
 
+@pytest.mark.score("data", 4)
 def test_features_are_those_known_at_the_time_not_those_of_a_later_revision(
     filled: Settings, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
 ) -> None:

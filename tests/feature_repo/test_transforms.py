@@ -31,6 +31,7 @@ def one_row(features: pl.DataFrame, store: str, item: str) -> dict[str, float]:
     )
 
 
+@pytest.mark.score("data", 7)
 @pytest.mark.parametrize("cutoff", [CUTOFF, date(2017, 3, 1), date(2017, 1, 20)])
 def test_features_equal_a_plain_loop_over_days(
     sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame, cutoff: date
@@ -80,6 +81,7 @@ def test_closed_days_are_no_days_without_demand() -> None:
     assert got["zero_share_28"] == 0.0
 
 
+@pytest.mark.score("data", 7)
 @given(st.integers(1, 40), st.floats(0, 1e6), st.integers(0, 400))
 @hypothesis_settings(max_examples=25, deadline=None)
 def test_no_feature_moves_when_later_sales_change(ahead: int, y: float, shift: int) -> None:

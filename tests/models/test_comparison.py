@@ -70,6 +70,7 @@ def test_errors_that_a_store_or_an_origin_shares_widen_the_bound() -> None:
     assert together.ratio_upper - together.ratio > 2 * (alone.ratio_upper - alone.ratio)
 
 
+@pytest.mark.score("model", 6)
 def test_a_slice_that_pays_for_the_others_is_seen() -> None:
     new, old = forecasts(1.0, 1), forecasts(2.0, 2)
     worse = pl.when(pl.col("item_id") == "D0|c").then(pl.col("y") + 4.0).otherwise("y_hat")

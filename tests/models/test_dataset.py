@@ -32,6 +32,7 @@ def column(x: np.ndarray, name: str) -> np.ndarray:
     return x[:, INPUTS.index(name)]
 
 
+@pytest.mark.score("infrastructure", 2)
 def test_each_row_holds_the_values_of_its_target_day(
     features: pl.DataFrame, plan: pl.DataFrame, sales: pl.DataFrame
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_cutoff_without_the_naive_forecast_is_no_evidence(
 
 
 @given(st.lists(st.floats(-1, 1), max_size=30), st.floats(0, 0.5))
+@pytest.mark.score("monitoring", 7)
 def test_the_cumulative_sum_is_the_worst_run_of_weeks_up_to_now(
     values: list[float], slack: float
 ) -> None:

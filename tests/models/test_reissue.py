@@ -28,6 +28,7 @@ def ledger(replayed: Replay, model: Forecaster) -> pl.DataFrame:
     )
 
 
+@pytest.mark.score("infrastructure", 1)
 def test_a_past_forecast_comes_out_byte_for_byte(
     replayed: Replay, model: Forecaster, ledger: pl.DataFrame
 ) -> None:

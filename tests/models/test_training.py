@@ -46,6 +46,7 @@ def test_the_backtest_judges_every_baseline_on_the_newest_fold(trained: Training
     assert holdout["ds"].min() == CUTOFF - timedelta(days=27)
 
 
+@pytest.mark.score("model", 5)
 def test_the_model_beats_the_seasonal_naive_forecast(trained: Training) -> None:
     assert trained.manifest.backtest["naive ratio"] < 0.9
 
@@ -56,6 +57,7 @@ def test_the_search_has_not_seen_the_holdout(trained: Training) -> None:
     assert seen == {f"wrmsse {c}" for c in folds[:3]}
 
 
+@pytest.mark.score("model", 3)
 def test_the_gain_of_the_search_is_that_of_the_best_trial_over_the_defaults(
     trained: Training,
 ) -> None:
@@ -78,6 +80,7 @@ def test_a_search_that_was_cut_off_goes_on(training_frames: TrainingData, tmp_pa
     assert len(run(2)) == 2
 
 
+@pytest.mark.score("infrastructure", 1)
 def test_the_same_seed_gives_the_same_booster(
     training_frames: TrainingData, trained: Training, tmp_path: Path
 ) -> None:
@@ -128,6 +131,7 @@ def test_of_many_rows_a_sample_is_learned_from_the_same_every_time(
     assert np.array_equal(one.get_label(), two.get_label())
 
 
+@pytest.mark.score("infrastructure", 2)
 def test_a_saved_model_forecasts_as_the_trained_one(
     training_frames: TrainingData, saved: Path
 ) -> None:
@@ -140,6 +144,7 @@ def test_a_saved_model_forecasts_as_the_trained_one(
     assert rows["y_hat"].is_finite().all()
 
 
+@pytest.mark.score("infrastructure", 5)
 def test_the_drivers_of_a_forecast_sum_to_it(training_frames: TrainingData, saved: Path) -> None:
     model, features = Forecaster.load(saved), newest(training_frames)
     drivers = model.drivers(features, training_frames.plan, 28)

@@ -92,6 +92,7 @@ def golden(desk: rollout.Desk, load: Callable[..., Any]) -> Callable[..., list[s
     return problems
 
 
+@pytest.mark.score("infrastructure", 6)
 @pytest.mark.parametrize(
     ("fault", "version", "said"),
     [
@@ -153,6 +154,7 @@ def test_made_up_requests_take_all_series_in_turn() -> None:
     assert [r.keys[0] for r in made] == [*SERIES, SERIES[0]]
 
 
+@pytest.mark.score("monitoring", 6)
 def test_a_trial_is_judged_by_ratio_latency_and_memory() -> None:
     fine = Tried(100, (), 100.0, 100.0, 20.0, 10.0)
     assert fine.problems() == []
@@ -215,6 +217,7 @@ class Clients:
         self._thread.join()
 
 
+@pytest.mark.score("infrastructure", 6)
 @pytest.mark.parametrize("bad", ["broken", "nan"])
 def test_drill_a_bad_model_never_answers_a_request(live: Settings, bad: str) -> None:
     deploy.swap(live, "1")
@@ -236,6 +239,7 @@ def test_drill_golden_requests_keep_what_would_load_from_serving(
     assert clients.seen == {(200, "1")}
 
 
+@pytest.mark.score("infrastructure", 7)
 def test_drill_a_model_that_shows_its_fault_only_live_is_rolled_back(
     live: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,7 @@ def test_ready_needs_a_model_and_an_online_store_that_answers(
     assert bare_client.get(live).json()["status"] == "alive"
 
 
+@pytest.mark.score("monitoring", 5)
 def test_a_model_that_gives_nan_never_answers(
     client: TestClient, service: Any, configure: Callable[[str | None], None]
 ) -> None:
