@@ -70,7 +70,7 @@ def ingest_row(settings: Settings, folder: Path) -> Row:
 def feature_row(settings: Settings, snapshot: Path) -> Row:
     """Every feature at the training cutoffs, against a third of them by SQL window functions."""
     snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
-    cutoffs = needed_cutoffs(sales["ds"].min(), cutoff, settings.horizon)
+    cutoffs = needed_cutoffs(sales["ds"].min(), cutoff, settings.horizon, settings.steps)
     with connect(settings) as con:
         versions = query(con, "sales_versions")
         plans = query(con, "plan_versions", since=None, until=cutoff)
@@ -84,7 +84,7 @@ def feature_row(settings: Settings, snapshot: Path) -> Row:
                 cutoff=day,
                 as_of=known_at_morning(day, settings.timezone),
                 snapshot_id=snapshot_id,
-                closed_days=settings.closed_days,
+                steps=settings.steps,
             )
 
     def theirs() -> None:
@@ -101,7 +101,7 @@ def retrieval_row(settings: Settings, snapshot: Path) -> Row:
     _, cutoff, sales, series = read_snapshot(snapshot)
     cutoffs = [
         c
-        for c in needed_cutoffs(sales["ds"].min(), cutoff, settings.horizon)
+        for c in needed_cutoffs(sales["ds"].min(), cutoff, settings.horizon, settings.steps)
         if c in set(store.offline_cutoffs(settings))
     ]
     times = [known_at_morning(c, settings.timezone) for c in cutoffs]
@@ -181,7 +181,7 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
             cutoff=cutoff,
             as_of=as_of,
             snapshot_id=snapshot_id,
-            closed_days=settings.closed_days,
+            steps=settings.steps,
         )
         for view, frame in rows.items():
             store.write_offline(settings, view, frame, cutoff=cutoff, created=as_of)

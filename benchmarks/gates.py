@@ -36,6 +36,7 @@ from data.ledger import failed_checks
 from data.schema import KEYS
 from data.settings import ROOT, Settings
 from data.snapshots import choose_series
+from data.steps import Steps
 from data.warehouse import SQL_DIR, Connection, known_at_morning, sales_as_of
 from feature_repo.build import feature_rows
 from models import forecaster
@@ -155,9 +156,7 @@ class Run:
 def features_of(
     settings: Settings, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame, cutoff: date
 ) -> pl.DataFrame:
-    views = feature_rows(
-        sales, plan, series, cutoff=cutoff, snapshot_id="", closed_days=settings.closed_days
-    )
+    views = feature_rows(sales, plan, series, cutoff=cutoff, snapshot_id="", steps=settings.steps)
     one = views["demand"].join(views["store_demand"], on="store_id")
     return one.with_columns(cutoff=pl.lit(cutoff))
 
@@ -167,7 +166,7 @@ def seasonal_naive(sales: pl.DataFrame, features: pl.DataFrame, horizon: int) ->
     weeks = (pl.col("step") - 1) // 7 + 1
     last = sales.select(*KEYS, pl.col("ds").alias("then"), y_hat="y")
     return (
-        target_days(features, horizon)
+        target_days(features, horizon, Steps())
         .with_columns(then=pl.col("ds") - pl.duration(days=7 * weeks))
         .join(last, on=[*KEYS, "then"], how="left", maintain_order="left")
         .with_columns(pl.col("y_hat").fill_null(0.0), model=pl.lit(SEASONAL_NAIVE))
@@ -181,6 +180,7 @@ def series_of(settings: Settings, sales: pl.DataFrame) -> pl.DataFrame:
         settings.first_cutoff,
         min_days=settings.series_min_days,
         active_days=settings.series_active_days,
+        steps=settings.steps,
     )
 
 
@@ -200,7 +200,7 @@ def train_model(settings: Settings, base: Base, folder: Path) -> None:
     sales = made.sales.filter(pl.col("ds") <= cutoff)
     series = series_of(settings, sales)
     first: date = sales["ds"].min()  # type: ignore[assignment]
-    cutoffs = needed_cutoffs(first, cutoff, settings.horizon)
+    cutoffs = needed_cutoffs(first, cutoff, settings.horizon, settings.steps)
     data = TrainingData(
         cutoff=cutoff,
         horizon=settings.horizon,

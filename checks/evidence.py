@@ -100,7 +100,7 @@ def evidence(
     return Evidence(
         until=until,
         version=version,
-        quality=against_history(fresh, sales, closed_days=settings.closed_days),
+        quality=against_history(fresh, sales, steps=settings.steps),
         drift=weekly_drift(
             rows, COVARIATES, until=until, muted=muted, statistics=settings.drift_statistics
         ),
@@ -124,10 +124,10 @@ def decay(
     """Layer of performance alone; arguments as for `evidence`."""
     since = until - timedelta(days=JUDGED_DAYS)
     recent = issued.filter((pl.col("ds") > since) & (pl.col("ds") <= until))
-    scored = with_actuals(recent, sales, until=until, closed_days=settings.closed_days)
+    scored = with_actuals(recent, sales, until=until, steps=settings.steps)
     own = scored.filter(pl.col("model") == version)
     scale_day: date = own["cutoff"].min() if own.height else until  # type: ignore[assignment]
-    dense = history(sales, series.select(KEYS), scale_day, settings.closed_days)
+    dense = history(sales, series.select(KEYS), scale_day, settings.steps)
     holidays = holidays_of(until, settings.holiday_country)
     near = {h + timedelta(days=k) for h in holidays for k in range(-gates.NEAR_HOLIDAY, 2)}
     weeks = weekly_losses(scored, level_scales(dense), version=version, until=until, quiet=near)
@@ -138,7 +138,7 @@ def decay(
     month = own.filter(pl.col("ds") > until - timedelta(days=28))
     return Decay(
         weeks=weeks,
-        matured_days=own["ds"].n_unique(),
+        matured_days=own["ds"].n_unique() * settings.steps.days,
         loss_cusum=cusum(ratios, gates.LOSS_SLACK) if ratios else None,
         bias_cusum=_two_sided(bias, gates.BIAS_SLACK) if bias else None,
         loss_ratio=None if naive is None else naive / backtest,

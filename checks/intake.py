@@ -50,16 +50,16 @@ class Intake:
 
 
 def due_days(settings: Settings, last: date | None, end: date) -> list[tuple[date | None, date]]:
-    """The deliveries (since, until) due from the day after `last` to `end`.
+    """The deliveries (since, until) due from the step after `last` to `end`.
 
-    The history up to the first cutoff comes at once, then day by day; closed days deliver nothing.
+    The history up to the first cutoff comes at once, then step by step, the closed ones left out.
     """
     due: list[tuple[date | None, date]] = []
     if last is None:
         last = min(settings.first_cutoff, end)
         due.append((None, last))
-    days = (last + timedelta(days=k) for k in range(1, (end - last).days + 1))
-    return due + [(d, d) for d in days if f"{d:%m-%d}" not in settings.closed_days]
+    steps = settings.steps
+    return due + [(ds, ds) for ds in steps.between(last, end) if not steps.is_closed(ds)]
 
 
 def take(
@@ -109,4 +109,4 @@ def _against_history(
     fresh = fresh.join(sales.select("ds").unique(), on="ds", how="anti")
     if fresh["ds"].n_unique() > JUDGED_DAYS:
         return ContractReport("history", ())
-    return against_history(fresh, sales, closed_days=settings.closed_days)
+    return against_history(fresh, sales, steps=settings.steps)

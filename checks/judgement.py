@@ -3,21 +3,21 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from checks.replay import AHEAD, Replay, issue, issued, snapshot_of, write_json
+from checks.replay import Replay, issue, issued, snapshot_of, write_json
 from checks.replay_decisions import DIGITS
 from data.schema import KEYS
 from models.assembly import read_snapshot
 from models.batch import digest
 from models.comparison import compare, paired_losses, scales_of
 from models.dataset import history
-from models.metrics import level_scales, summary, wrmsse
+from models.metrics import LEAD_WEEK, level_scales, summary, wrmsse
 from models.performance import with_actuals
 
 GROUPS = 10
@@ -51,7 +51,7 @@ def sample_of(replay: Replay) -> Sample:
     by = ["store_id"] if series["store_id"].n_unique() >= 2 * GROUPS else KEYS
     parts = series.select(by).unique().sort(by).with_row_index("group")
     group = series.join(parts.with_columns(pl.col("group") % GROUPS), on=by)
-    dense = history(sales, series, replay.since, replay.settings.closed_days)
+    dense = history(sales, series, replay.since, replay.settings.steps)
     without = [dense.join(_group(group, g), on=KEYS, how="anti") for g in range(GROUPS)]
     return Sample(sales, group, [level_scales(frame) for frame in (dense, *without)])
 
@@ -73,16 +73,14 @@ def losses(replay: Replay, cutoff: date, version: str) -> dict[str, Any]:
 def _losses(replay: Replay, cutoff: date, version: str) -> dict[str, Any]:
     sample, forecasts = sample_of(replay), issued(replay, cutoff, version)
     settings = replay.settings
-    scored = with_actuals(
-        forecasts, sample.sales, until=replay.end, closed_days=settings.closed_days
-    )
-    ahead = scored.filter(pl.col("step") <= AHEAD)
+    scored = with_actuals(forecasts, sample.sales, until=replay.end, steps=settings.steps)
+    ahead = scored.filter(LEAD_WEEK == 1)
     without = [ahead.join(_group(sample.group, g), on=KEYS, how="anti") for g in range(GROUPS)]
     week = [
         round(wrmsse(rows, scales)["mean"], DIGITS)
         for rows, scales in zip((ahead, *without), sample.scales, strict=True)
     ]
-    is_over = cutoff + timedelta(days=settings.horizon) <= replay.end
+    is_over = settings.steps.after(cutoff, settings.horizon) <= replay.end
     whole = summary(scored, sample.scales[0]) if is_over else {}
     figures = {name: round(whole[name], DIGITS) for name in FIGURES if name in whole}
     return {"digest": digest(forecasts), "week": week, "figures": figures}
@@ -129,7 +127,7 @@ def paired(replay: Replay, cutoff: date, new: str, kept: str) -> dict[str, Any]:
         issued(replay, cutoff, new),
         sample.sales,
         until=replay.end,
-        closed_days=settings.closed_days,
+        steps=settings.steps,
     )
     scales = scales_of(challenger, sample.scales[0]["series"])
     losses = paired_losses(challenger, issued(replay, cutoff, kept), scales)

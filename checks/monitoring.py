@@ -44,7 +44,7 @@ def score_issued(
         version=version,
         horizon=settings.horizon,
         until=cutoff,
-        closed_days=settings.closed_days,
+        steps=settings.steps,
     )
 
 

@@ -26,7 +26,7 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
     """
     snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
     issued = issued_forecasts(con, cutoff - timedelta(days=PUBLISHED_DAYS))
-    matured = with_actuals(issued, sales, until=cutoff, closed_days=settings.closed_days)
+    matured = with_actuals(issued, sales, until=cutoff, steps=settings.steps)
     prices = mean_prices(sales, cutoff)
     own = pl.col("q0.5").is_not_null()  # baselines have no quantiles
     nearest = (
@@ -34,7 +34,7 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
         .sort("step")
         .unique([*KEYS, "ds"], keep="first")
     )
-    until = cutoff + timedelta(days=settings.horizon)
+    until = settings.steps.after(cutoff, settings.horizon)
     plan = plan_as_of(con, now, date.min, until).join(series, on=KEYS, how="semi")
     frames = {
         "forecasts": issued.filter(own).sort(*KEYS, "ds", "cutoff"),
@@ -42,7 +42,7 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
         "accuracy": accuracy(matured, prices),
         "figures": query(con, "latest_scores"),
         "decisions": query(con, "decisions"),
-        "overrides": scored_overrides(query(con, "overrides"), sales, cutoff),
+        "overrides": scored_overrides(query(con, "overrides"), sales, cutoff, settings.steps),
         "exceptions": exceptions(nearest, prices, plan, sales, cutoff),
     }
     about = {

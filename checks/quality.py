@@ -5,14 +5,13 @@ fault in a system does (a factor, a gap, zeros) and leave alone what customers d
 units, prices that rise), which is for the tests of drift and of matured forecasts.
 """
 
-from collections.abc import Collection
 from datetime import date, timedelta
 
 import polars as pl
 
 from checks.report import CheckResult, ContractReport
 from data.schema import KEYS
-from feature_repo.calendar import is_closed
+from data.steps import Steps
 
 HISTORY_DAYS = 56
 LEAST_HISTORY_DAYS = 28  # every weekday four times; with less nothing is usual yet
@@ -36,9 +35,7 @@ LIMITS = {
 }
 
 
-def against_history(
-    fresh: pl.DataFrame, before: pl.DataFrame, *, closed_days: Collection[str]
-) -> ContractReport:
+def against_history(fresh: pl.DataFrame, before: pl.DataFrame, *, steps: Steps) -> ContractReport:
     """Compares the rows of some days with the eight weeks before the first of them.
 
     Both have store_id, item_id, ds, y and price. Fails what lies beyond its limit in LIMITS; a
@@ -50,9 +47,9 @@ def against_history(
     before = before.filter(
         (pl.col("ds") < first) & (pl.col("ds") >= first - timedelta(days=HISTORY_DAYS))
     )
-    if before["ds"].n_unique() < LEAST_HISTORY_DAYS:
+    if before["ds"].n_unique() * steps.days < LEAST_HISTORY_DAYS:
         return ContractReport("history", ())
-    open_days = [d for d in _days(fresh) if not is_closed(d, tuple(closed_days))]
+    open_days = steps.days * sum(not steps.is_closed(ds) for ds in _steps(fresh, steps))
     measured = {
         **_rows_of_series(fresh, before),
         **_zeros(fresh, before),
@@ -68,10 +65,10 @@ def _result(check: str, measured: float) -> CheckResult:
     return CheckResult(check, outcome, round(measured, 6), f"at most {limit:g}")  # type: ignore[arg-type]
 
 
-def _days(fresh: pl.DataFrame) -> list[date]:
+def _steps(fresh: pl.DataFrame, steps: Steps) -> list[date]:
     first: date = fresh["ds"].min()  # type: ignore[assignment]
     last: date = fresh["ds"].max()  # type: ignore[assignment]
-    return [first + timedelta(days=k) for k in range((last - first).days + 1)]
+    return [first, *steps.between(first, last)]
 
 
 def _rows_of_series(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
@@ -117,22 +114,22 @@ def _zeros(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
     return {"rise in the share of zero rows": max(0.0, now - usual)}
 
 
-def _silent(fresh: pl.DataFrame, before: pl.DataFrame, days: list[date]) -> dict[str, float]:
+def _silent(fresh: pl.DataFrame, before: pl.DataFrame, days: int) -> dict[str, float]:
     """Stores and series that have a row on most days and now had none for days."""
     n = before["ds"].n_unique()
     measured = {}
     for name, keys in (("stores", ["store_id"]), ("series", KEYS)):
         usual = before.group_by(keys).agg(days=pl.col("ds").n_unique())
         usual = usual.filter(pl.col("days") >= STEADY * n)
-        if len(days) >= STEADY_DAYS and usual.height >= LEAST_ROWS:
+        if days >= STEADY_DAYS and usual.height >= LEAST_ROWS:
             silent = usual.join(fresh, on=keys, how="anti").height
             measured[f"steady {name} without a row"] = silent / usual.height
     return measured
 
 
-def _volume(fresh: pl.DataFrame, before: pl.DataFrame, days: list[date]) -> dict[str, float]:
+def _volume(fresh: pl.DataFrame, before: pl.DataFrame, days: int) -> dict[str, float]:
     """Rows of a whole week, in robust standard deviations of the weeks before."""
-    if len(days) != 7:
+    if days != 7:
         return {}
     first = fresh["ds"].min()
     weeks = before.group_by((pl.lit(first) - pl.col("ds")).dt.total_days().sub(1) // 7).len()["len"]

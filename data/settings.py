@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from data.steps import Steps
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -42,6 +44,10 @@ class Settings(BaseSettings):
     currency: str = Field(
         default="$", max_length=8, description="Sign of the currency that prices are in."
     )
+    frequency: Literal["1d", "1w"] = Field(
+        default="1d",
+        description="Step of the sales: days, or weeks named by their last day.",
+    )
     closed_days: tuple[str, ...] = Field(
         default=("12-25",), description="Days (month-day) on which every store is closed."
     )
@@ -59,7 +65,7 @@ class Settings(BaseSettings):
     series_active_days: int = Field(
         default=56, ge=1, description="A series must have sold within this many days before it."
     )
-    horizon: int = Field(default=28, ge=1, le=28, description="Days ahead that models forecast.")
+    horizon: int = Field(default=28, ge=1, le=28, description="Steps ahead that models forecast.")
 
     trials: int = Field(default=12, ge=1, description="Optuna trials of a training.")
     tuning_seconds: int = Field(
@@ -94,6 +100,11 @@ class Settings(BaseSettings):
     ray_agent_port: int = Field(default=52365, description="Port of Ray's dashboard agent.")
     ray_metrics_port: int = Field(default=8085, description="Port of Ray's Prometheus metrics.")
     ray_client_port: int = Field(default=9991, description="Port of the Ray client server.")
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of the sales: how long one is, and which are none."""
+        return Steps({"1d": 1, "1w": 7}[self.frequency], self.closed_days)
 
     @property
     def warehouse_path(self) -> Path:

@@ -12,6 +12,7 @@ import polars as pl
 
 from data.schema import KEYS
 from data.settings import Settings
+from data.steps import Steps
 from data.warehouse import Connection, as_utc, known_at_morning, plan_as_of, query, sales_as_of
 
 ID_LENGTH = 16
@@ -26,7 +27,7 @@ class Snapshot:
     """What was known at `as_of` (UTC) with sales up to `cutoff`.
 
     `folder` holds sales.parquet (`schema.SALES`, every sale up to the cutoff), plan.parquet
-    (`schema.PLAN` of the series, cutoff + 1 to cutoff + horizon), series.parquet (KEYS) and
+    (`schema.PLAN` of the series, steps 1 to horizon after the cutoff), series.parquet (KEYS) and
     snapshot.json.
     """
 
@@ -45,7 +46,8 @@ def snapshot(con: Connection, settings: Settings, as_of: datetime, horizon: int)
     as_of = as_utc(as_of)
     cutoff = last_day(con, settings, as_of)
     series = first_series(con, settings, as_of)
-    plan = plan_as_of(con, as_of, cutoff + timedelta(days=1), cutoff + timedelta(days=horizon))
+    ahead = settings.steps.ahead(cutoff, horizon)
+    plan = plan_as_of(con, as_of, ahead[0], ahead[-1])
     frames = {
         "sales": sales_as_of(con, as_of).filter(pl.col("ds") <= cutoff),
         "plan": plan.join(series, on=KEYS, how="semi", maintain_order="left"),
@@ -95,6 +97,7 @@ def first_series(con: Connection, settings: Settings, as_of: datetime) -> pl.Dat
         settings.first_cutoff,
         min_days=settings.series_min_days,
         active_days=settings.series_active_days,
+        steps=settings.steps,
     )
     if series.is_empty():
         raise NothingKnown(
@@ -107,16 +110,17 @@ def first_series(con: Connection, settings: Settings, as_of: datetime) -> pl.Dat
 
 
 def choose_series(
-    sales: pl.DataFrame, cutoff: date, *, min_days: int, active_days: int
+    sales: pl.DataFrame, cutoff: date, *, min_days: int, active_days: int, steps: Steps
 ) -> pl.DataFrame:
     """Series (KEYS, sorted) with min_days days of y > 0 by the cutoff, one in its active_days.
 
-    The active days are the `active_days` days that end with the cutoff. `sales`: `schema.SALES`.
+    A step with y > 0 counts all its days; the active days are those that end with the cutoff.
+    `sales`: `schema.SALES`.
     """
     return (
         sales.filter((pl.col("ds") <= cutoff) & (pl.col("y") > 0))
         .group_by(KEYS)
-        .agg(days=pl.col("ds").n_unique(), last=pl.col("ds").max())
+        .agg(days=pl.col("ds").n_unique() * steps.days, last=pl.col("ds").max())
         .filter(
             (pl.col("days") >= min_days) & (pl.col("last") > cutoff - timedelta(days=active_days))
         )

@@ -62,7 +62,9 @@ def read_sales(
         " AND coalesce($until::DATE, 'infinity'::DATE)"
     )
     typed = f"SELECT * FROM (SELECT {wanted} FROM (\n{sql}\n)) WHERE {bounds}"
-    return _run(con, typed, params, source)
+    sales = _run(con, typed, params, source)
+    _require_steps(sales["ds"].drop_nulls(), settings, source)
+    return sales
 
 
 def read_plan(
@@ -105,6 +107,19 @@ def days_available(
     if since is None:
         raise SourceError(f"Source {source} holds no row with a readable ds (a day, YYYY-MM-DD).")
     return since, until
+
+
+def _require_steps(days: pl.Series, settings: Settings, source: str) -> None:
+    """Weeks end on the weekday of the first cutoff: a row of another day is no week's."""
+    off = (days - settings.first_cutoff).dt.total_days() % settings.steps.days != 0
+    if off.any():
+        day: date = days.filter(off)[0]
+        raise SourceError(
+            f"Source {source} yields {off.sum()} rows whose ds is not the last day of a week, for "
+            f"example {day:%A}, {day}: with SHELFCAST_FREQUENCY=1w weeks end on a "
+            f"{settings.first_cutoff:%A}, as SHELFCAST_FIRST_CUTOFF={settings.first_cutoff} does; "
+            f"move ds in data/sources/{source}.sql or set another first cutoff."
+        )
 
 
 def _params(settings: Settings, source: str, path: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Feature rows of a cutoff from everything the warehouse holds, cut down to what was known."""
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from data.schema import KEYS
+from data.steps import Steps
 from feature_repo.transforms import demand_features, store_features
 
 
@@ -27,20 +27,20 @@ def feature_rows(
     *,
     cutoff: date,
     snapshot_id: str,
-    closed_days: Sequence[str],
+    steps: Steps,
 ) -> dict[str, pl.DataFrame]:
     """Rows of every feature view as of one cutoff, by view; `sales` and `plan` as known then."""
     sales = sales.filter(pl.col("ds") <= cutoff)
     # The past plan: what is ahead joins by target day, not as a feature of the cutoff.
     plan = plan.filter(pl.col("ds").is_between(cutoff - timedelta(days=28), cutoff))
-    demand = demand_features(sales, plan, series, cutoff, closed_days)
+    demand = demand_features(sales, plan, series, cutoff, steps)
     provenance = [
         pl.lit(str(cutoff)).alias("cutoff"),
         pl.lit(snapshot_id).alias("snapshot_id"),
     ]
     return {
         "demand": demand.with_columns(provenance),
-        "store_demand": store_features(sales, series, cutoff, closed_days),
+        "store_demand": store_features(sales, series, cutoff, steps),
     }
 
 
@@ -52,7 +52,7 @@ def feature_rows_as_known(
     cutoff: date,
     as_of: datetime,
     snapshot_id: str,
-    closed_days: Sequence[str],
+    steps: Steps,
 ) -> dict[str, pl.DataFrame]:
     """Rows of every feature view as of a cutoff, from what of all versions was known at `as_of`."""
     recent = pl.col("ds").is_between(cutoff - timedelta(days=28), cutoff)
@@ -62,5 +62,5 @@ def feature_rows_as_known(
         series,
         cutoff=cutoff,
         snapshot_id=snapshot_id,
-        closed_days=closed_days,
+        steps=steps,
     )

@@ -1,20 +1,16 @@
 """Calendar features of target days: pure functions of the date."""
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 
 import holidays
 import numpy as np
 from numpy.typing import NDArray
 
+from data.steps import Steps
+
 CALENDAR_FEATURES = ["dow", "dom", "is_holiday", "days_to_holiday", "days_since_holiday"]
 FAR = 15  # days; further than two weeks from a holiday is all the same
-
-
-def is_closed(day: date, closed_days: Sequence[str]) -> bool:
-    """Whether `day` is one of the month-day texts (`12-25`) on which every store is closed."""
-    return f"{day:%m-%d}" in closed_days
 
 
 @lru_cache(maxsize=64)
@@ -24,8 +20,11 @@ def public_holidays(country: str, year: int) -> tuple[date, ...]:
 
 
 @lru_cache(maxsize=4096)
-def calendar_row(day: date, country: str) -> tuple[float, ...]:
-    """The CALENDAR_FEATURES of one target day."""
+def calendar_row(day: date, country: str, days: int) -> tuple[float, ...]:
+    """The CALENDAR_FEATURES of the target step of `days` days that ends with `day`.
+
+    `dow` is its place in the season: the ISO weekday of a day, the ISO week of a week.
+    """
     near = [
         (h - day).days
         for year in (day.year - 1, day.year, day.year + 1)
@@ -34,17 +33,18 @@ def calendar_row(day: date, country: str) -> tuple[float, ...]:
     ]
     ahead = min((d for d in near if d >= 0), default=FAR)
     behind = min((-d for d in near if d <= 0), default=FAR)
-    return (day.isoweekday(), day.day, float(ahead == 0), ahead, behind)
+    place = day.isoweekday() if days == 1 else day.isocalendar().week
+    return (place, day.day, float(behind < days), ahead, behind)
 
 
 @lru_cache(maxsize=1024)
 def calendar_matrix(
-    cutoff: date, horizon: int, country: str, closed_days: tuple[str, ...]
+    cutoff: date, horizon: int, country: str, steps: Steps
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Calendar of the `horizon` days after a cutoff.
+    """Calendar of the `horizon` steps after a cutoff.
 
-    Returns an array (horizon, len(CALENDAR_FEATURES)) and the mask of closed days (horizon,).
+    Returns an array (horizon, len(CALENDAR_FEATURES)) and the mask of closed steps (horizon,).
     """
-    days = [cutoff + timedelta(days=step) for step in range(1, horizon + 1)]
-    closed = np.array([is_closed(d, closed_days) for d in days])
-    return np.array([calendar_row(d, country) for d in days]), closed
+    ahead = steps.ahead(cutoff, horizon)
+    closed = np.array([steps.is_closed(ds) for ds in ahead])
+    return np.array([calendar_row(ds, country, steps.days) for ds in ahead]), closed

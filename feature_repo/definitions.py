@@ -50,21 +50,25 @@ demand = FeatureView(
         Field(name="cutoff", dtype=String, description="Last day of sales used, ISO date."),
         Field(name="snapshot_id", dtype=String, description="State of the data it is made from."),
         *(
-            Field(name=f"mean_{w}", dtype=Float64, description=f"Units a day, last {w} open days.")
+            Field(name=f"mean_{w}", dtype=Float64, description=f"Units a step, last {w} days.")
             for w in (7, 14, 28, 56, 84)
         ),
-        Field(name="std_28", dtype=Float64, description="Deviation of daily units, 28 days."),
-        Field(name="zero_share_28", dtype=Float64, description="Share of days without a sale."),
+        Field(name="std_28", dtype=Float64, description="Deviation of units a step, 28 days."),
+        Field(
+            name="zero_share_28",
+            dtype=Float64,
+            description="Share of steps without a sale.",
+        ),
         Field(name="days_since_sale", dtype=Float64, description="Days since the last sale."),
         Field(name="age_days", dtype=Float64, description="Days since the first sale."),
         Field(name="price_28", dtype=Float64, description="Mean price a unit, last 28 days."),
         Field(name="price_ratio", dtype=Float64, description="Price of 7 days over 84 days."),
-        Field(name="display_28", dtype=Float64, description="Products on display a day, 28 days."),
+        Field(name="display_28", dtype=Float64, description="Products on display a step, 28 days."),
         Field(
-            name="mailer_28", dtype=Float64, description="Products in the mailer a day, 28 days."
+            name="mailer_28", dtype=Float64, description="Products in the mailer a step, 28 days."
         ),
         *(
-            Field(name=f"lag_{k}", dtype=Float64, description=f"Units {k - 1} days before cutoff.")
+            Field(name=f"lag_{k}", dtype=Float64, description=f"Units {k - 1} steps before cutoff.")
             for k in range(1, 8)
         ),
         *(
@@ -80,7 +84,7 @@ demand = FeatureView(
     online=True,
     description="Level, variation, price and weekday profile of one series as of a cutoff.",
     owner=OWNER,
-    tags={"grain": "store x item x day"},
+    tags={"grain": "store x item x step"},
 )
 
 store_demand = FeatureView(
@@ -89,16 +93,16 @@ store_demand = FeatureView(
     ttl=TTL,
     schema=[
         Field(
-            name="store_mean_28", dtype=Float64, description="Units a day of the store, 28 days."
+            name="store_mean_28", dtype=Float64, description="Units a step of the store, 28 days."
         ),
         Field(
-            name="store_mean_56", dtype=Float64, description="Units a day of the store, 56 days."
+            name="store_mean_56", dtype=Float64, description="Units a step of the store, 56 days."
         ),
         *(
             Field(
                 name=f"store_dow_index_{d}",
                 dtype=Float64,
-                description=f"Store's units on ISO weekday {d} over its mean day, 84 days.",
+                description=f"Store's units on ISO weekday {d} over its mean step, 84 days.",
             )
             for d in range(1, 8)
         ),
@@ -107,7 +111,7 @@ store_demand = FeatureView(
     online=True,
     description="Level and weekday profile of a whole store as of a cutoff.",
     owner=OWNER,
-    tags={"grain": "store x day"},
+    tags={"grain": "store x step"},
 )
 
 demand_v1 = FeatureService(

@@ -1,32 +1,31 @@
 """Features as of a cutoff: pure functions of the sales and the plan that were known then."""
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from data.schema import DEMAND_FEATURES, KEYS, STORE_FEATURES, WEEK, WINDOWS
-from feature_repo.calendar import is_closed
+from data.steps import Steps
 
 LONGEST = max(WINDOWS)
 PROFILE_DAYS = 56
 
 
-def _open_days(cutoff: date, closed_days: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Open days among the last n days, n = 0..LONGEST: counts (n,) and per ISO weekday (n, 7)."""
+def _open_steps(cutoff: date, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+    """Open steps in the last n days, n = 0..LONGEST: counts (n,) and per ISO weekday (n, 7)."""
     total, by_dow = np.zeros(LONGEST + 1), np.zeros((LONGEST + 1, 7))
     for age in range(LONGEST):
         day = cutoff - timedelta(days=age)
         by_dow[age + 1] = by_dow[age]
-        if not is_closed(day, closed_days):
+        if age % steps.days == 0 and not steps.is_closed(day):
             by_dow[age + 1, day.isoweekday() - 1] += 1
         total[age + 1] = by_dow[age + 1].sum()
     return total, by_dow
 
 
-def _sums(known: pl.DataFrame, keys: list[str], cutoff: date) -> pl.DataFrame:
-    """Sums per key over the windows that the features divide by open days; one row a key."""
+def _sums(known: pl.DataFrame, keys: list[str], cutoff: date, days: int) -> pl.DataFrame:
+    """Sums per key over the windows that the features divide by open steps of `days` days."""
     age = (pl.lit(cutoff) - pl.col("ds")).dt.total_days()
     y, price = pl.col("y"), pl.col("price")
     dow = pl.col("ds").dt.weekday()
@@ -42,25 +41,25 @@ def _sums(known: pl.DataFrame, keys: list[str], cutoff: date) -> pl.DataFrame:
         price_28=price.filter(recent < 28).mean(),
         price_84=price.filter(recent < LONGEST).mean(),
         price_ever=price.mean(),
-        *(y.filter(recent == k - 1).sum().alias(f"lag_{k}") for k in WEEK),
+        *(y.filter(recent == (k - 1) * days).sum().alias(f"lag_{k}") for k in WEEK),
         *(
-            y.filter((dow == d) & (recent < days)).sum().alias(f"dow_{d}_{days}")
+            y.filter((dow == d) & (recent < w)).sum().alias(f"dow_{d}_{w}")
             for d in WEEK
-            for days in (PROFILE_DAYS, LONGEST)
+            for w in (PROFILE_DAYS, LONGEST)
         ),
     )
 
 
-def _with_open_days(sums: pl.DataFrame, cutoff: date, closed_days: Sequence[str]) -> pl.DataFrame:
-    """Adds the open days of each window, never more than the series is old."""
-    total, by_dow = _open_days(cutoff, closed_days)
+def _with_open_steps(sums: pl.DataFrame, cutoff: date, steps: Steps) -> pl.DataFrame:
+    """Adds the open steps of each window, never more than the series is old."""
+    total, by_dow = _open_steps(cutoff, steps)
     age = sums["age_days"].fill_null(0).to_numpy()
     return sums.with_columns(
         *(pl.Series(f"n_{w}", np.maximum(total[np.minimum(w, age + 1)], 1)) for w in WINDOWS),
         *(
-            pl.Series(f"n_{d}_{days}", np.maximum(by_dow[np.minimum(days, age + 1), d - 1], 1))
+            pl.Series(f"n_{d}_{w}", np.maximum(by_dow[np.minimum(w, age + 1), d - 1], 1))
             for d in WEEK
-            for days in (PROFILE_DAYS, LONGEST)
+            for w in (PROFILE_DAYS, LONGEST)
         ),
     )
 
@@ -70,21 +69,21 @@ def demand_features(
     plan: pl.DataFrame,
     series: pl.DataFrame,
     cutoff: date,
-    closed_days: Sequence[str],
+    steps: Steps,
 ) -> pl.DataFrame:
     """DEMAND_FEATURES of each series as of `cutoff`: (store_id, item_id, features), float64.
 
     `sales` and `plan` hold what was known when the cutoff was over (schema SALES and PLAN); rows
-    after the cutoff are ignored. A day without a row of an existing series is a day on which
-    nothing was sold; closed days are no days. Series that have not sold yet have no row.
+    after the cutoff are ignored. A step without a row of an existing series is one in which
+    nothing was sold; closed ones are none. Series that have not sold yet have no row.
     """
     known = sales.filter(pl.col("ds") <= cutoff).join(series, on=KEYS, how="semi")
-    f = _with_open_days(_sums(known, KEYS, cutoff), cutoff, closed_days)
+    f = _with_open_steps(_sums(known, KEYS, cutoff, steps.days), cutoff, steps)
     mean_28 = pl.col("sum_28") / pl.col("n_28")
     promoted = (
         plan.filter((pl.col("ds") <= cutoff) & (pl.col("ds") > cutoff - timedelta(days=28)))
         .group_by(KEYS)
-        .agg(display_28=pl.col("display").sum() / 28, mailer_28=pl.col("mailer").sum() / 28)
+        .agg((pl.col("display", "mailer").sum() / (28 / steps.days)).name.suffix("_28"))
     )
     return (
         f.with_columns(
@@ -111,14 +110,14 @@ def demand_features(
 
 
 def store_features(
-    sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, closed_days: Sequence[str]
+    sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, steps: Steps
 ) -> pl.DataFrame:
     """STORE_FEATURES of each store as of `cutoff`: (store_id, features), float64.
 
-    Summed over the chosen series of the store; an index of 1 is the store's mean day.
+    Summed over the chosen series of the store; an index of 1 is the store's mean step.
     """
     known = sales.filter(pl.col("ds") <= cutoff).join(series, on=KEYS, how="semi")
-    f = _with_open_days(_sums(known, ["store_id"], cutoff), cutoff, closed_days)
+    f = _with_open_steps(_sums(known, ["store_id"], cutoff, steps.days), cutoff, steps)
     mean_day = pl.col(f"sum_{LONGEST}") / pl.col(f"n_{LONGEST}")
     return (
         f.with_columns(

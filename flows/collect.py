@@ -51,7 +51,7 @@ def score(settings: Settings) -> int:
             plan_as_of(con, now, since, day),
             until=day,
             maturity_days=settings.maturity_days,
-            closed_days=settings.closed_days,
+            steps=settings.steps,
         )
         return ledger.append(con, "forecast_scores", stamped(added, now)) if len(added) else 0
 

@@ -55,10 +55,10 @@ def forecast() -> int:
     )
     kept = f"{written:,} rows kept" if written else "already kept"
     series = own.select("store_id", "item_id").unique().height
-    gaps = plan_gaps(str(snapshot), settings.horizon)
-    lacking = f"; no promotion plan for {len(gaps)} days from {gaps[0]}" if gaps else ""
+    gaps = plan_gaps(str(snapshot), settings.horizon, settings.steps)
+    lacking = f"; no promotion plan for {len(gaps)} steps from {gaps[0]}" if gaps else ""
     return done(
-        message=f"{series} series x {settings.horizon} days from {own['cutoff'][0]}, "
+        message=f"{series} series x {settings.horizon} steps from {own['cutoff'][0]}, "
         f"{kept}{lacking}",
         data=written,
     )

@@ -39,11 +39,11 @@ def _delivery_time(settings: Settings, now: datetime, path: str, until: date | N
 
 @task
 def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[date | None, date]]:
-    """The deliveries that are due: the history up to the first cutoff at once, then day by day."""
+    """What is due: the history up to the first cutoff at once, then step by step."""
     with connect(settings) as con:
         last, _ = clock(settings, con)
         available = sources.days_available(con, settings, source)[1]
-    end = until or (last + timedelta(days=1) if last else settings.first_cutoff)
+    end = until or (settings.steps.after(last, 1) if last else settings.first_cutoff)
     return intake.due_days(settings, last, min(end, available))
 
 
@@ -58,10 +58,10 @@ def audit_sales(settings: Settings) -> None:
 def ingest(
     until: date | None = None, source: str | None = None, path: str = ""
 ) -> list[dict[str, object]]:
-    """Loads sales: the next day by default, every day until a date, or one file of your own.
+    """Loads sales: the next step by default, every one until a day, or one file of your own.
 
     Args:
-        until: last day of sales to load; empty loads the next day that is not loaded yet.
+        until: last day of sales to load; empty loads the next step that is not loaded yet.
         source: name of a SQL file in data/sources; empty takes the source of the settings.
         path: a CSV or Parquet file for the csv and parquet sources, delivered now as one batch.
     """

@@ -9,6 +9,7 @@ import polars as pl
 
 from data.schema import EVENT_TIME, KEYS, UTC
 from data.settings import Settings
+from data.steps import Steps
 from data.warehouse import Connection, known_at_morning, query
 from feature_repo.build import feature_rows_as_known
 from feature_repo.store import (
@@ -24,19 +25,19 @@ from models.training import TUNING_FOLDS
 WARM_UP_DAYS = 56  # sales that the features of the first training cutoff rest on
 
 
-def needed_cutoffs(first_day: date, cutoff: date, horizon: int) -> list[date]:
+def needed_cutoffs(first_day: date, cutoff: date, horizon: int, steps: Steps) -> list[date]:
     """Cutoffs whose features a training at `cutoff` reads, on sales that begin at `first_day`.
 
     Raises ValueError when there is too little history for the folds.
     """
     first = date.fromordinal(first_day.toordinal() + WARM_UP_DAYS)
-    folds = fold_cutoffs(cutoff, horizon, TUNING_FOLDS + 1)
+    folds = fold_cutoffs(cutoff, horizon, TUNING_FOLDS + 1, steps)
     if folds[0] <= first:
         raise ValueError(
             f"Training at {cutoff} needs sales of at least 8 weeks before its first fold "
             f"{folds[0]}, and they begin on {first_day}; choose a later cutoff or load older sales."
         )
-    return sorted({*training_cutoffs(cutoff, first), *folds, cutoff})
+    return sorted({*training_cutoffs(cutoff, first, steps), *folds, cutoff})
 
 
 def features_as_known(
@@ -83,7 +84,7 @@ def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[
     first_day: date = sales["ds"].min()  # type: ignore[assignment]
     versions = query(con, "sales_versions")
     plans = query(con, "plan_versions", since=first_day, until=cutoff)
-    wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon))
+    wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon, settings.steps))
     missing = sorted(wanted - set(offline_cutoffs(settings)))
     for day in missing:
         as_of = known_at_morning(day, settings.timezone)
@@ -94,7 +95,7 @@ def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[
             cutoff=day,
             as_of=as_of,
             snapshot_id=snapshot_id,
-            closed_days=settings.closed_days,
+            steps=settings.steps,
         )
         for view, frame in frames.items():
             write_offline(settings, view, frame, cutoff=day, created=as_of)
@@ -111,7 +112,7 @@ def training_data(
     """
     snapshot_id, cutoff, sales, series = read_snapshot(folder)
     first_day: date = sales["ds"].min()  # type: ignore[assignment]
-    cutoffs = needed_cutoffs(first_day, cutoff, settings.horizon)
+    cutoffs = needed_cutoffs(first_day, cutoff, settings.horizon, settings.steps)
     return TrainingData(
         cutoff=cutoff,
         horizon=settings.horizon,
@@ -129,4 +130,4 @@ def training_data(
 def matrix_spec(settings: Settings, series: pl.DataFrame) -> MatrixSpec:
     """What the matrix of these series depends on besides its frames."""
     items = tuple(sorted(series["item_id"].unique().to_list()))
-    return MatrixSpec(items, settings.holiday_country, settings.closed_days)
+    return MatrixSpec(items, settings.holiday_country, settings.closed_days, settings.steps.days)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 
 import lightgbm as lgb
@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data.schema import KEYS
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import known_versions
 from models import gbm
@@ -46,8 +47,8 @@ class TrainingData:
     @cached_property
     def grid(self) -> pl.DataFrame:
         """Target days with their actual `y`; null where there is none by the cutoff."""
-        grid = target_days(self.features, self.horizon)
-        return actuals(grid, self.sales, until=self.cutoff, closed_days=self.spec.closed_days)
+        grid = target_days(self.features, self.horizon, self.spec.steps)
+        return actuals(grid, self.sales, until=self.cutoff, steps=self.spec.steps)
 
     @cached_property
     def matrix(self) -> tuple[Matrix, NDArray[np.bool_]]:
@@ -62,7 +63,7 @@ class TrainingData:
         """
         grid = self.grid.select(*KEYS, "ds")
         known = self.known(until)
-        days = actuals(grid, known, until=until, closed_days=self.spec.closed_days)
+        days = actuals(grid, known, until=until, steps=self.spec.steps)
         if self.stockouts_missing:
             days = without_stockouts(days, probable_stockouts(self.history(until)))
         y = days["y"]
@@ -81,11 +82,11 @@ class TrainingData:
     def history(self, cutoff: date) -> pl.DataFrame:
         """Dense days of every series up to a cutoff, as known then; see models.dataset.history."""
         series = self.features.select(KEYS).unique()
-        return history(self.known(cutoff), series, cutoff, self.spec.closed_days)
+        return history(self.known(cutoff), series, cutoff, self.spec.steps)
 
     def profile(self, cutoff: date) -> Profile:
         """The chain's calendar, learnt from the history up to a cutoff."""
-        return fit_profile(self.history(cutoff), cutoff, self.spec.holiday_country)
+        return fit_profile(self.history(cutoff), cutoff, self.spec)
 
     def fold(self, cutoff: date) -> "Fold":
         """The fold that trains on what was over at `cutoff` and forecasts the days after it."""
@@ -107,7 +108,7 @@ class TrainingData:
             closed=self.matrix[1][mask],
             calendar=calendar,
             history=dense,
-            scales=level_scales(dense),
+            scales=level_scales(dense, season=self.spec.steps.season),
         )
 
 
@@ -131,6 +132,6 @@ class Fold:
         return self.grid.with_columns(y_hat=pl.Series(y_hat))
 
 
-def fold_cutoffs(cutoff: date, horizon: int, folds: int) -> list[date]:
+def fold_cutoffs(cutoff: date, horizon: int, folds: int, steps: Steps) -> list[date]:
     """Cutoffs of the newest `folds` whole horizons before `cutoff`, oldest first."""
-    return [cutoff - timedelta(days=horizon * k) for k in range(folds, 0, -1)]
+    return [steps.after(cutoff, -horizon * k) for k in range(folds, 0, -1)]

@@ -6,14 +6,15 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from data.schema import KEYS
+from data.schema import KEYS, WEEK
+from data.steps import Steps
 from models.dataset import (
     INPUTS,
     Matrix,
     MatrixSpec,
     actuals,
     cutoff_dates,
-    daily_grid,
+    dense_grid,
     design_matrix,
     target_days,
 )
@@ -43,12 +44,17 @@ def baseline_forecasts(
     `features` and `history` (dense, see models.dataset.history) are those of one cutoff; `models`
     are names of BASELINES. Every method knows the closed days, as the boosters do: 0.
     """
-    grid = target_days(features, horizon)
+    grid = target_days(features, horizon, spec.steps)
     x, closed = design_matrix(features, pl.DataFrame(), horizon, spec)
     values = _simple(x, features, horizon)
+    if spec.steps.season > len(WEEK):  # further back than the lags among the features
+        ago = _season_ago(grid, history, spec)
+        values[SEASONAL_NAIVE] = np.where(ago.is_null(), values[NAIVE], ago.fill_null(0.0))
     wanted = [m for m in models if m in STATISTICAL]
     if wanted:
-        fitted = statistical_forecasts(regular(history, features, spec), KEYS, horizon, wanted)
+        fitted = statistical_forecasts(
+            regular(history, features, spec), KEYS, horizon, wanted, spec.steps
+        )
         joined = grid.join(fitted, on=[*KEYS, "ds"], how="left", maintain_order="left")
         values |= {model: joined[model].to_numpy() for model in wanted}
     return pl.concat(
@@ -73,8 +79,17 @@ def _simple(x: Matrix, features: pl.DataFrame, horizon: int) -> dict[str, Matrix
     }
 
 
+def _season_ago(grid: pl.DataFrame, history: pl.DataFrame, spec: MatrixSpec) -> pl.Series:
+    """Units a season before each target step; null where the series is younger or it was closed."""
+    ago = pl.col("ds") - pl.duration(days=spec.steps.season * spec.steps.days)
+    past = history.select(*KEYS, "ds", "y")
+    return grid.with_columns(ago).join(past, on=[*KEYS, "ds"], how="left", maintain_order="left")[
+        "y"
+    ]
+
+
 def statistical_forecasts(
-    frame: pl.DataFrame, keys: list[str], horizon: int, names: Sequence[str]
+    frame: pl.DataFrame, keys: list[str], horizon: int, names: Sequence[str], steps: Steps
 ) -> pl.DataFrame:
     """Forecasts of statsforecast's methods per node: (keys, ds, one column per name), never < 0.
 
@@ -85,13 +100,15 @@ def statistical_forecasts(
     from statsforecast import models as library
 
     methods = {
-        SEASONAL_SMOOTHING: library.SeasonalExponentialSmoothingOptimized(season_length=7),
+        SEASONAL_SMOOTHING: library.SeasonalExponentialSmoothingOptimized(
+            season_length=steps.season
+        ),
         "simple smoothing": library.SimpleExponentialSmoothingOptimized(),
         "Croston": library.CrostonOptimized(),
         "TSB": library.TSB(alpha_d=0.1, alpha_p=0.1),
         "ADIDA": library.ADIDA(),
         "IMAPA": library.IMAPA(),
-        "AutoETS": library.AutoETS(season_length=7),
+        "AutoETS": library.AutoETS(season_length=steps.season),
     }
     for name, method in methods.items():
         method.alias = name
@@ -99,7 +116,7 @@ def statistical_forecasts(
     long = frame.join(nodes, on=keys).select("unique_id", "ds", "y")
     fit = StatsForecast(
         models=[methods[name] for name in names],
-        freq="1d",
+        freq=f"{steps.days}d",
         fallback_model=library.HistoricAverage(),
     )
     forecasts: pl.DataFrame = fit.forecast(df=long, h=horizon)
@@ -109,10 +126,9 @@ def statistical_forecasts(
 
 
 def regular(history: pl.DataFrame, features: pl.DataFrame, spec: MatrixSpec) -> pl.DataFrame:
-    """The history with closed days put back as the week before, since the method needs a season."""
+    """The history with closed steps put back as a season ago, since the method needs a season."""
     cutoff: date = cutoff_dates(features)[0]
-    grid = daily_grid(history, cutoff)
-    dense = actuals(grid, history, until=cutoff, closed_days=spec.closed_days)
-    return dense.with_columns(
-        y=pl.coalesce("y", pl.col("y").shift(7).over(KEYS), pl.col("y").mean().over(KEYS))
-    )
+    grid = dense_grid(history, cutoff, spec.steps)
+    dense = actuals(grid, history, until=cutoff, steps=spec.steps)
+    y, season = pl.col("y"), spec.steps.season
+    return dense.with_columns(y=pl.coalesce(y, y.shift(season).over(KEYS), y.mean().over(KEYS)))

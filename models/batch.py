@@ -8,11 +8,12 @@ import polars as pl
 
 from data.schema import FORECAST, KEYS
 from data.settings import Settings
+from data.steps import Steps
 from models.assembly import features_as_known, matrix_spec, read_snapshot
 from models.baselines import baseline_forecasts
 from models.dataset import history
 from models.forecaster import Forecaster
-from models.grid import unplanned_days
+from models.grid import unplanned_steps
 
 
 def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> pl.DataFrame:
@@ -25,7 +26,7 @@ def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> p
     features = features_as_known(settings, series, [cutoff])
     plan = pl.read_parquet(folder / "plan.parquet")
     spec = matrix_spec(settings, series)
-    dense = history(sales, features, cutoff, settings.closed_days)
+    dense = history(sales, features, cutoff, settings.steps)
     own = [
         model.forecast(features, plan, model.horizon).with_columns(model=pl.lit(model.version))
         for model in models
@@ -40,8 +41,8 @@ def digest(forecasts: pl.DataFrame) -> str:
     return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
-def plan_gaps(snapshot: str, horizon: int) -> list[date]:
-    """Target days of a snapshot that its promotion plan says nothing about; none without a plan."""
+def plan_gaps(snapshot: str, horizon: int, steps: Steps) -> list[date]:
+    """Target steps that a snapshot's promotion plan says nothing about; none without a plan."""
     folder = Path(snapshot)
     _, cutoff, _, _ = read_snapshot(folder)
-    return unplanned_days(pl.read_parquet(folder / "plan.parquet"), cutoff, horizon)
+    return unplanned_steps(pl.read_parquet(folder / "plan.parquet"), cutoff, horizon, steps)

@@ -1,14 +1,15 @@
 """From features per (series, cutoff) to the matrix a booster reads, one row per target day."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from data.schema import EVENT_TIME, KEYS, WEEK, WINDOWS
-from feature_repo.calendar import CALENDAR_FEATURES, calendar_matrix, is_closed
+from data.steps import Steps
+from feature_repo.calendar import CALENDAR_FEATURES, calendar_matrix
 
 Matrix = NDArray[np.float64]
 
@@ -29,6 +30,11 @@ class MatrixSpec:
     items: tuple[str, ...]
     holiday_country: str
     closed_days: tuple[str, ...]
+    step_days: int = 1
+
+    @property
+    def steps(self) -> Steps:
+        return Steps(self.step_days, self.closed_days)
 
 
 def cutoff_dates(features: pl.DataFrame) -> pl.Series:
@@ -37,23 +43,23 @@ def cutoff_dates(features: pl.DataFrame) -> pl.Series:
     return cutoff.str.to_date() if cutoff.dtype == pl.String else cutoff
 
 
-def target_days(features: pl.DataFrame, horizon: int) -> pl.DataFrame:
-    """Keys of every target day: (store_id, item_id, cutoff, ds, step), series by series."""
+def target_days(features: pl.DataFrame, horizon: int, steps: Steps) -> pl.DataFrame:
+    """Keys of every target step: (store_id, item_id, cutoff, ds, step), series by series."""
     # Series and arrays, no queries: for one series each query costs more than the booster.
     n = features.height
     row = np.repeat(np.arange(n), horizon)
     step = np.tile(np.arange(1, horizon + 1, dtype=np.int32), n)
     cutoff = cutoff_dates(features).gather(row)
     keys = {k: features[k].gather(row) for k in KEYS}
-    ds = cutoff.to_numpy().astype("datetime64[D]") + step
+    ds = cutoff.to_numpy().astype("datetime64[D]") + step * steps.days
     return pl.DataFrame({**keys, "cutoff": cutoff, "ds": ds, "step": step})
 
 
-def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> Matrix:
+def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, steps: Steps) -> Matrix:
     """Planned display and mailer of each target day, (rows, 2); only what was known then."""
     if plan.is_empty():
         return np.zeros((features.height * horizon, 2))
-    rows = target_days(features, horizon).with_row_index("row")
+    rows = target_days(features, horizon, steps).with_row_index("row")
     if EVENT_TIME in features.columns and "known_at" in plan.columns:
         asked = pl.Series("asked", np.repeat(features[EVENT_TIME].to_numpy(), horizon))
         known = pl.col("known_at") <= pl.col("asked").dt.cast_time_unit("us")
@@ -85,11 +91,11 @@ def design_matrix(
     n = features.height
     cutoffs = cutoff_dates(features).to_list()
     calendars = {
-        c: calendar_matrix(c, horizon, spec.holiday_country, spec.closed_days) for c in set(cutoffs)
+        c: calendar_matrix(c, horizon, spec.holiday_country, spec.steps) for c in set(cutoffs)
     }
     calendar = np.concatenate([calendars[c][0] for c in cutoffs])
     closed = np.concatenate([calendars[c][1] for c in cutoffs])
-    weekday = calendar[:, 0].astype(int) - 1
+    weekday = _weekdays(cutoffs, horizon, spec.steps)
     row = np.repeat(np.arange(n), horizon)
     x = np.empty((n * horizon, len(INPUTS)))
     x[:, 0] = np.tile(np.arange(1, horizon + 1), n)
@@ -97,28 +103,34 @@ def design_matrix(
     x[:, 1:at] = calendar
     x[:, at : at + len(PLAIN)] = features.select(PLAIN).to_numpy()[row]
     at += len(PLAIN)
-    x[:, at] = _same_weekday_lag(features, cutoffs)[row, weekday]
+    x[:, at] = _same_weekday_lag(features, cutoffs, spec.steps)[row, weekday]
     for offset, name in enumerate(BY_WEEKDAY[1:], start=1):
         week = features.select(f"{name}_{d}" for d in WEEK).to_numpy()
         x[:, at + offset] = week[row, weekday]
-    x[:, -3:-1] = _plan_columns(features, plan, horizon)
+    x[:, -3:-1] = _plan_columns(features, plan, horizon, spec.steps)
     code = {item: float(i) for i, item in enumerate(spec.items)}
     items = np.array([code.get(item, np.nan) for item in features["item_id"].to_list()])
     x[:, -1] = items[row]
     if "price" in plan.columns:
         ratio = INPUTS.index("price_ratio")
-        given = _price_ratios(features, plan, horizon)
+        given = _price_ratios(features, plan, horizon, spec.steps)
         x[:, ratio] = np.where(np.isnan(given), x[:, ratio], given)
     return x, closed
 
 
-def _price_ratios(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> Matrix:
+def _weekdays(cutoffs: list[date], horizon: int, steps: Steps) -> NDArray[np.int_]:
+    """Weekday of each target step, 0 for Monday, (rows,)."""
+    last = np.array([c.weekday() for c in cutoffs])[:, None]
+    return ((last + steps.days * np.arange(1, horizon + 1)) % 7).ravel()
+
+
+def _price_ratios(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, steps: Steps) -> Matrix:
     """Each day's price in the plan over the series' mean price, NaN where the plan names none.
 
     It takes the place of price_ratio, the last week's price over that of twelve weeks: the model
     learned from it how a price that is lower than usual goes with what is sold.
     """
-    grid = target_days(features, horizon).select(*KEYS, "ds")
+    grid = target_days(features, horizon, steps).select(*KEYS, "ds")
     priced = grid.join(
         plan.select(*KEYS, "ds", "price"), on=[*KEYS, "ds"], how="left", maintain_order="left"
     )
@@ -126,23 +138,24 @@ def _price_ratios(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> M
     return np.asarray(priced["price"].cast(pl.Float64).fill_null(np.nan).to_numpy() / usual)
 
 
-def _same_weekday_lag(features: pl.DataFrame, cutoffs: list[date]) -> Matrix:
-    """Units of the newest Monday … Sunday up to each cutoff, (rows, 7)."""
+def _same_weekday_lag(features: pl.DataFrame, cutoffs: list[date], steps: Steps) -> Matrix:
+    """Units of the newest Monday … Sunday up to each cutoff, (rows, 7).
+
+    All weeks end on the same weekday, so that the newest of it is the newest week.
+    """
     lags = features.select(f"lag_{k}" for k in WEEK).to_numpy()
     weekday_of_cutoff = np.array([c.isoweekday() for c in cutoffs])[:, None]
-    lag_of_weekday = (weekday_of_cutoff - np.arange(1, 8)[None, :]) % 7
+    lag_of_weekday = (weekday_of_cutoff - np.arange(1, 8)[None, :]) % 7 // steps.days
     return np.take_along_axis(lags, lag_of_weekday, axis=1)
 
 
-def actuals(
-    grid: pl.DataFrame, sales: pl.DataFrame, *, until: date, closed_days: tuple[str, ...]
-) -> pl.DataFrame:
+def actuals(grid: pl.DataFrame, sales: pl.DataFrame, *, until: date, steps: Steps) -> pl.DataFrame:
     """`grid` (store_id, item_id, ds, …) with `y`, in its order.
 
-    A day of a series without a row is a day on which nothing was sold: 0. Days after `until` and
-    closed days have no actual: null.
+    A step of a series without a row is one in which nothing was sold: 0. Those after `until` and
+    closed ones have no actual: null.
     """
-    closed = [d for d in grid["ds"].unique().to_list() if is_closed(d, closed_days)]
+    closed = [ds for ds in grid["ds"].unique().to_list() if steps.is_closed(ds)]
     y = grid.join(
         sales.select(*KEYS, "ds", "y"), on=[*KEYS, "ds"], how="left", maintain_order="left"
     )["y"]
@@ -152,37 +165,37 @@ def actuals(
     )
 
 
-def daily_grid(sales: pl.DataFrame, cutoff: date) -> pl.DataFrame:
-    """Every day (store_id, item_id, ds) of each series from its first row to the cutoff."""
+def dense_grid(sales: pl.DataFrame, cutoff: date, steps: Steps) -> pl.DataFrame:
+    """Every step (store_id, item_id, ds) of each series from its first row to the cutoff."""
     return (
         sales.group_by(KEYS)
         .agg(first=pl.col("ds").min())
-        .with_columns(ds=pl.date_ranges("first", pl.lit(cutoff)))
+        .with_columns(ds=pl.date_ranges("first", pl.lit(cutoff), f"{steps.days}d"))
         .drop("first")
         .explode("ds")
         .sort(*KEYS, "ds")
     )
 
 
-def history(
-    sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, closed_days: tuple[str, ...]
-) -> pl.DataFrame:
-    """Dense daily grid (store_id, item_id, ds, y) per series from its first sale to the cutoff.
+def history(sales: pl.DataFrame, series: pl.DataFrame, cutoff: date, steps: Steps) -> pl.DataFrame:
+    """Every step (store_id, item_id, ds, y) of each series from its first sale to the cutoff.
 
-    Closed days are left out: they are no days without demand.
+    Closed ones are left out: they are no steps without demand.
     """
     known = sales.filter(pl.col("ds") <= cutoff).join(series.select(KEYS), on=KEYS, how="semi")
-    grid = daily_grid(known, cutoff)
-    dense = actuals(grid, known, until=cutoff, closed_days=closed_days)
+    grid = dense_grid(known, cutoff, steps)
+    dense = actuals(grid, known, until=cutoff, steps=steps)
     return dense.filter(pl.col("y").is_not_null())
 
 
-def training_cutoffs(last: date, first: date, *, every: int = 5) -> list[date]:
-    """Cutoffs on a fixed grid of `every` days between two dates, ascending.
+def training_cutoffs(last: date, first: date, steps: Steps) -> list[date]:
+    """Every fifth day, or every week, between two dates, ascending; `last` is a step.
 
     Five has no factor in common with seven, so that every weekday is the cutoff's in turn and a
     lead is never one weekday alone. The grid is anchored to the calendar, not to `last`: later
     trainings meet the same cutoffs again.
     """
-    start = first + timedelta(days=-first.toordinal() % every)
-    return [start + timedelta(days=k) for k in range(0, (last - start).days + 1, every)]
+    every = max(5, steps.days)
+    anchor = last.toordinal() % steps.days
+    start = first.toordinal() + (anchor - first.toordinal()) % every
+    return [date.fromordinal(day) for day in range(start, last.toordinal() + 1, every)]

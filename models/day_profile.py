@@ -1,10 +1,10 @@
-"""How busy a day of the calendar is for the whole chain: ridge regression on its daily totals.
+"""How busy a day of the calendar is for the whole chain: ridge regression on its totals.
 
 A shock of a day hits every series at once, so thousands of series hold no more evidence about the
 calendar than their sum does. It is learnt there, with few coefficients; boosters learn the rest.
+In weekly data a week stands where a day does.
 """
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -12,53 +12,69 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from feature_repo.calendar import is_closed, public_holidays
+from data.steps import Steps
+from feature_repo.calendar import public_holidays
 from models.dataset import MatrixSpec, cutoff_dates
 
 Profile = tuple[float, ...]
 
-HARMONICS = 3  # of the course over the month: wages and benefits are paid at its start
+HARMONICS = 3  # of the course over the month, as wages are paid at its start, and over the year
 HOLIDAY_OFFSETS = (-2, -1, 0, 1)  # days from a public holiday
-RIDGE = 3.0  # days of average that each coefficient is drawn to zero by
-LEVEL_HALF_LIFE = 21  # days; what moves more slowly than this is the level, not the calendar
-FORGETTING = 200  # days after which a day counts half in the regression
+RIDGE = 3.0  # steps of average that each coefficient is drawn to zero by
+LEVEL_HALF_LIFE = 21  # steps; what moves more slowly than this is the level, not the calendar
+FORGETTING = 200  # steps after which one counts half in the regression
 TINY = 1e-9
 ROUNDS = 4  # of level and calendar in turn
 LEVEL_WEIGHTS = {28: 0.4, 56: 0.6}  # of the means over the last so many days
 SHARE = 0.3  # of the calendar's forecast in the whole; the rest is the booster's
 
 
+def _waves(place: int, length: float) -> list[float]:
+    """Sines and cosines of a place in a cycle of some length."""
+    angle = 2 * np.pi * place / length
+    return [float(f(k * angle)) for k in range(1, HARMONICS + 1) for f in (np.sin, np.cos)]
+
+
+def _season(ds: date, steps: Steps) -> list[float]:
+    """Weekday of a day, place in the year of a week."""
+    if steps.days == 1:
+        return [float(ds.isoweekday() == d) for d in range(1, 8)]
+    return _waves(ds.timetuple().tm_yday, 365.25)
+
+
 @lru_cache(maxsize=4096)
-def _regressors(day: date, country: str) -> tuple[float, ...]:
-    """Weekday, place in the month, and holidays around a day."""
-    weekday = [float(day.isoweekday() == d) for d in range(1, 8)]
-    length = ((day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)).day
-    angle = 2 * np.pi * (day.day - 1) / length
-    month = [f(k * angle) for k in range(1, HARMONICS + 1) for f in (np.sin, np.cos)]
-    holidays = [
-        float(near in public_holidays(country, near.year))
-        for near in (day - timedelta(days=offset) for offset in HOLIDAY_OFFSETS)
-    ]
-    return (*weekday, *(float(m) for m in month), *holidays)
+def _regressors(ds: date, country: str, steps: Steps) -> tuple[float, ...]:
+    """Season, place in the month, and holidays around a step; the last two of all its days."""
+    month, holidays = [], []
+    for day in steps.dates(ds):
+        length = ((day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)).day
+        month.append(_waves(day.day - 1, length))
+        near = [day - timedelta(days=offset) for offset in HOLIDAY_OFFSETS]
+        holidays.append([float(n in public_holidays(country, n.year)) for n in near])
+    return (
+        *_season(ds, steps),
+        *np.mean(month, axis=0).tolist(),
+        *np.sum(holidays, axis=0).tolist(),
+    )
 
 
-def _matrix(days: Sequence[date], country: str) -> NDArray[np.float64]:
-    return np.array([_regressors(day, country) for day in days])
+def fit_profile(history: pl.DataFrame, cutoff: date, spec: MatrixSpec) -> Profile:
+    """Coefficients of the log factor of a step, from the chain's totals up to the cutoff.
 
-
-def fit_profile(history: pl.DataFrame, cutoff: date, country: str) -> Profile:
-    """Coefficients of the log factor of a day, from the chain's totals up to the cutoff.
-
-    `history` is the dense (store_id, item_id, ds, y) of models.dataset.history; days on which the
-    whole chain sold nothing are left out. Level and calendar
-    are estimated in turn: the level is a two-sided exponential mean of the totals over the factors,
-    the factors a ridge regression of the totals over the level, newer days weighing more.
+    `history` is the dense (store_id, item_id, ds, y) of models.dataset.history; steps in which the
+    whole chain sold nothing are left out. Level and calendar are estimated in turn: the level is a
+    two-sided exponential mean of the totals over the factors, the factors a ridge regression of the
+    totals over the level, newer steps weighing more. A season that was not seen twice can't be told
+    from the level and has no effect.
     """
     totals = history.filter(pl.col("ds") <= cutoff).group_by("ds").agg(pl.col("y").sum())
     totals = totals.filter(pl.col("y") > 0).sort("ds")
     days, y = totals["ds"].to_list(), totals["y"].to_numpy()
-    x = _matrix(days, country)
-    age = np.array([(cutoff - day).days for day in days], dtype=float)
+    steps = spec.steps
+    x = np.array([_regressors(day, spec.holiday_country, steps) for day in days])
+    age = np.array([(cutoff - day).days / steps.days for day in days])
+    if age.max() + 1 < 2 * steps.season:
+        x[:, : len(_season(cutoff, steps))] = 0.0
     weight = 0.5 ** (age / FORGETTING)
     near = 0.5 ** (np.abs(age[:, None] - age[None, :]) / LEVEL_HALF_LIFE)
     near /= near.sum(axis=1, keepdims=True)
@@ -71,37 +87,36 @@ def fit_profile(history: pl.DataFrame, cutoff: date, country: str) -> Profile:
 
 
 @lru_cache(maxsize=8192)
-def _factor(day: date, profile: Profile, country: str) -> float:
-    return float(np.exp(np.dot(_regressors(day, country), profile)))
+def _factor(ds: date, profile: Profile, country: str, steps: Steps) -> float:
+    return float(np.exp(np.dot(_regressors(ds, country, steps), profile)))
 
 
 @lru_cache(maxsize=1024)
 def _around(
-    cutoff: date, horizon: int, profile: Profile, country: str, closed_days: tuple[str, ...]
+    cutoff: date, horizon: int, profile: Profile, country: str, steps: Steps
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Factors of the days after a cutoff (horizon,), and the mean factor of the last n open days.
+    """Factors of the steps after a cutoff (horizon,), and the mean of the open ones of n last days.
 
     The means are (longest window,), n - 1 their index.
     """
-    after = [_factor(cutoff + timedelta(days=k), profile, country) for k in range(1, horizon + 1)]
+    after = [_factor(ds, profile, country, steps) for ds in steps.ahead(cutoff, horizon)]
     days = [cutoff - timedelta(days=k) for k in range(max(LEVEL_WEIGHTS))]
-    is_open = np.array([not is_closed(day, closed_days) for day in days])
-    factors = np.where(is_open, [_factor(day, profile, country) for day in days], 0.0)
+    is_open = np.array([k % steps.days == 0 and not steps.is_closed(d) for k, d in enumerate(days)])
+    factors = np.where(is_open, [_factor(day, profile, country, steps) for day in days], 0.0)
     return np.array(after), np.cumsum(factors) / np.maximum(np.cumsum(is_open), 1)
 
 
 def calendar_forecast(
     features: pl.DataFrame, horizon: int, profile: Profile, spec: MatrixSpec
 ) -> NDArray[np.float64]:
-    """Level of each series times the factor of each target day, (features.height * horizon,).
+    """Level of each series times the factor of each target step, (features.height * horizon,).
 
-    The level is a mean of the last open days, freed of how busy just these days are. Rows are
+    The level is a mean of the last open steps, freed of how busy just these are. Rows are
     ordered by series, then by step. Closed days have no forecast of their own: the caller knows.
     """
     cutoffs = cutoff_dates(features).to_list()
     around = {
-        c: _around(c, horizon, profile, spec.holiday_country, spec.closed_days)
-        for c in set(cutoffs)
+        c: _around(c, horizon, profile, spec.holiday_country, spec.steps) for c in set(cutoffs)
     }
     age = features["age_days"].fill_null(0).to_numpy().astype(int)
     level = np.zeros(features.height)

@@ -68,9 +68,7 @@ class Manifest:
             calibration=calibration,
             dependence=dependence,
             spec=MatrixSpec(
-                items=tuple(spec["items"]),
-                holiday_country=spec["holiday_country"],
-                closed_days=tuple(spec["closed_days"]),
+                **spec | {"items": tuple(spec["items"]), "closed_days": tuple(spec["closed_days"])}
             ),
         )
 
@@ -127,7 +125,7 @@ class Forecaster:
         return cls(booster, Manifest.from_json((folder / MANIFEST).read_text()))
 
     def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
-        """Forecasts of the `horizon` days after each row's cutoff, columns FORECAST, in units.
+        """Forecasts of the `horizon` steps after each row's cutoff, columns FORECAST, in units.
 
         `features` has one row per series with the fields of the feature service; `plan` the
         promotion plan of the target days. Raises HorizonTooLong outside 1 … the model's horizon
@@ -140,14 +138,14 @@ class Forecaster:
     ) -> pl.DataFrame:
         if not 1 <= horizon <= self.horizon:
             raise HorizonTooLong(
-                f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} days."
+                f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} steps."
             )
         check_grid(features, plan)
         spec, profile = self.manifest.spec, self.manifest.profile
         x, closed = design_matrix(features, plan, horizon, spec)
         calendar = calendar_forecast(features, horizon, profile, spec)
         y_hat = with_calendar(gbm.predict(self.booster, x, closed), calendar, closed)
-        days = target_days(features, horizon)
+        days = target_days(features, horizon, spec.steps)
         step = days["step"].to_numpy()
         bands = conformal.apply(y_hat, step, calibration, QUANTILES)
         return days.with_columns(
@@ -201,7 +199,7 @@ class Forecaster:
         profile, spec = self.manifest.profile, self.manifest.spec
         calendar = calendar_forecast(features, horizon, profile, spec) - base
         calendar = with_calendar(np.zeros_like(base), calendar, closed)
-        return target_days(features, horizon).with_columns(
+        return target_days(features, horizon, spec.steps).with_columns(
             pl.Series("base", base),
             pl.Series("calendar units", calendar),
             *(

@@ -1,10 +1,11 @@
 """What the frames of a forecast have to hold: one row per series, one finite plan per day."""
 
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
 from data.schema import KEYS
+from data.steps import Steps
 
 PLANNED = ["display", "mailer"]
 
@@ -46,13 +47,12 @@ def _named(row: dict[str, object]) -> str:
     return ", ".join(f"{name}={value!s}" for name, value in row.items())
 
 
-def unplanned_days(plan: pl.DataFrame, cutoff: date, horizon: int) -> list[date]:
-    """Target days of which the plan says nothing about any series; they count as unpromoted.
+def unplanned_steps(plan: pl.DataFrame, cutoff: date, horizon: int, steps: Steps) -> list[date]:
+    """Target steps of which the plan says nothing about any series; they count as unpromoted.
 
     An empty plan belongs to data without promotions: nothing is missing there.
     """
     if plan.is_empty():
         return []
     planned = set(plan["ds"].to_list())
-    days = [cutoff + timedelta(days=k) for k in range(1, horizon + 1)]
-    return [day for day in days if day not in planned]
+    return [ds for ds in steps.ahead(cutoff, horizon) if ds not in planned]

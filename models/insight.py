@@ -5,8 +5,9 @@ from datetime import date
 import polars as pl
 
 from data.schema import KEYS
+from data.steps import Steps
 from models.baselines import SEASONAL_NAIVE
-from models.metrics import DEPARTMENT, levels_of
+from models.metrics import DEPARTMENT, LEAD_WEEK, levels_of
 
 DAYS = 7  # days of a whole week ahead
 NODE = ["store_id", "item_id", "department"]
@@ -70,11 +71,11 @@ def _weeks(matured: pl.DataFrame) -> pl.DataFrame:
     """
     judged = pl.col("q0.1").is_not_null()
     weeks = (
-        matured.with_columns(week=(pl.col("step") - 1) // DAYS, department=DEPARTMENT)
+        matured.with_columns(week=LEAD_WEEK, department=DEPARTMENT)
         .group_by(*KEYS, "department", "model", "cutoff", "week")
         .agg(
             pl.col("y", "y_hat").sum(),
-            last=pl.col("step").max(),
+            last=(pl.col("ds") - pl.col("cutoff")).max().dt.total_days(),
             inside=pl.col("y").is_between(pl.col("q0.1"), pl.col("q0.9")).sum(),
             open=judged.sum(),
         )
@@ -84,13 +85,15 @@ def _weeks(matured: pl.DataFrame) -> pl.DataFrame:
     return weeks.join(naive, on=[*KEYS, "cutoff", "week"], how="semi")
 
 
-def scored_overrides(overrides: pl.DataFrame, sales: pl.DataFrame, until: date) -> pl.DataFrame:
+def scored_overrides(
+    overrides: pl.DataFrame, sales: pl.DataFrame, until: date, steps: Steps
+) -> pl.DataFrame:
     """Overrides with `actual`, units sold on their days, and `value_added`, when those are over.
 
     `value_added` is how many units nearer to what was sold the override came than the model's
-    forecast `baseline`. Overrides have KEYS, since, until, units (a day) and baseline (their sum).
+    forecast `baseline`. Overrides have KEYS, since, until, units (a step) and baseline (their sum).
     """
-    days = (pl.col("until") - pl.col("since")).dt.total_days() + 1
+    n = (pl.col("until") - pl.col("since")).dt.total_days() // steps.days + 1
     sold = (
         overrides.select(*KEYS, "since", "until", "override_id")
         .join(sales.select(*KEYS, "ds", "y"), on=KEYS)
@@ -104,6 +107,6 @@ def scored_overrides(overrides: pl.DataFrame, sales: pl.DataFrame, until: date) 
         overrides.join(sold, on="override_id", how="left", maintain_order="left")
         .with_columns(actual=pl.when(over).then(pl.col("actual").fill_null(0)))
         .with_columns(
-            value_added=missed - (pl.col("units") * days - pl.col("actual")).abs(),
+            value_added=missed - (pl.col("units") * n - pl.col("actual")).abs(),
         )
     )

@@ -1,6 +1,7 @@
 """Forecasts of a store, an item or the whole chain: means add up, quantiles come from paths."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,13 @@ def _rectangle(forecasts: pl.DataFrame) -> tuple[pl.DataFrame, Matrix]:
     rows = forecasts.sort(*KEYS, "cutoff", "step")
     series = rows.select(*KEYS, "cutoff").unique(maintain_order=True)
     return series, rows["y_hat"].to_numpy().reshape(series.height, -1)
+
+
+def _length(forecasts: pl.DataFrame) -> timedelta:
+    """How long a step of the forecasts is."""
+    ds, cutoff, step = forecasts.select("ds", "cutoff", "step").row(0)
+    length: timedelta = (ds - cutoff) / step
+    return length
 
 
 def _quantiles(draws: Draws, levels: Sequence[float]) -> Matrix:
@@ -57,7 +65,7 @@ def level_forecast(
     summed = _summed(paths, among, (len(together), steps, draws))
     for k, n in enumerate(together):
         bands[n] = _quantiles(summed[k], QUANTILES)
-    return _frame(nodes, LEVELS[level], mean, bands)
+    return _frame(nodes, LEVELS[level], mean, bands, _length(forecasts))
 
 
 def level_pit(
@@ -119,7 +127,9 @@ def _summed(
     return result
 
 
-def _frame(nodes: pl.DataFrame, keys: list[str], mean: Matrix, bands: Matrix) -> pl.DataFrame:
+def _frame(
+    nodes: pl.DataFrame, keys: list[str], mean: Matrix, bands: Matrix, length: timedelta
+) -> pl.DataFrame:
     steps = mean.shape[1]
     flat = bands.reshape(-1, len(QUANTILES))
     return (
@@ -129,7 +139,7 @@ def _frame(nodes: pl.DataFrame, keys: list[str], mean: Matrix, bands: Matrix) ->
         )
         .explode("step")
         .with_columns(
-            ds=pl.col("cutoff") + pl.duration(days=pl.col("step")),
+            ds=pl.col("cutoff") + pl.lit(length) * pl.col("step"),
             y_hat=pl.Series(mean.ravel()),
         )
         .select("node", *keys, "cutoff", "ds", "step", "y_hat")
@@ -157,8 +167,9 @@ def sum_quantiles(
     pairs = list(series.select(KEYS).iter_rows())
     for row, path in sample(pairs, y_hat, calibration, dependence, draws=draws):
         bands[row] = _quantiles(path[first_step - 1 :].sum(axis=0), levels)
+    length = _length(forecasts)
     return series.with_columns(
-        first_ds=pl.col("cutoff") + pl.duration(days=first_step),
-        last_ds=pl.col("cutoff") + pl.duration(days=y_hat.shape[1]),
+        first_ds=pl.col("cutoff") + length * first_step,
+        last_ds=pl.col("cutoff") + length * y_hat.shape[1],
         y_hat=pl.Series(y_hat[:, first_step - 1 :].sum(axis=1)),
     ).with_columns(pl.Series(quantile_column(q), bands[:, i]) for i, q in enumerate(levels))

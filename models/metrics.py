@@ -14,6 +14,8 @@ from data.schema import KEYS, QUANTILE_COLUMNS
 
 # An item is DEPARTMENT or DEPARTMENT|CATEGORY.
 DEPARTMENT = pl.col("item_id").str.split("|").list.first()
+# 1 for the first seven days after the cutoff, whatever the length of a step.
+LEAD_WEEK = ((pl.col("ds") - pl.col("cutoff")).dt.total_days().cast(pl.Int32) - 1) // 7 + 1
 LEVELS: dict[str, list[str]] = {
     "total": [],
     "store": ["store_id"],

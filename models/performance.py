@@ -6,9 +6,10 @@ from datetime import date
 import polars as pl
 
 from data.schema import KEYS
+from data.steps import Steps
 from models.baselines import SEASONAL_NAIVE
 from models.dataset import actuals, history
-from models.metrics import bias, coverage, level_scales, pinball, summary, wape
+from models.metrics import LEAD_WEEK, bias, coverage, level_scales, pinball, summary, wape
 
 SCORES: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -41,11 +42,11 @@ class Performance:
 
 
 def with_actuals(
-    issued: pl.DataFrame, sales: pl.DataFrame, *, until: date, closed_days: tuple[str, ...]
+    issued: pl.DataFrame, sales: pl.DataFrame, *, until: date, steps: Steps
 ) -> pl.DataFrame:
     """The issued forecasts whose day is over by `until`, with `y`; closed days are left out."""
     matured = issued.filter(pl.col("ds") <= until)
-    scored = actuals(matured, sales, until=until, closed_days=closed_days)
+    scored = actuals(matured, sales, until=until, steps=steps)
     return scored.filter(pl.col("y").is_not_null())
 
 
@@ -56,18 +57,18 @@ def score(
     version: str,
     horizon: int,
     until: date,
-    closed_days: tuple[str, ...],
+    steps: Steps,
 ) -> Performance:
     """Scores the ledger's forecasts of a version and of the baselines against what was sold.
 
     `issued` has the columns FORECAST and `model` (a version or a baseline's name), `sales` what is
     known now (schema SALES).
     """
-    matured = with_actuals(issued, sales, until=until, closed_days=closed_days)
+    matured = with_actuals(issued, sales, until=until, steps=steps)
     own = matured.filter(pl.col("model") == version)
     whole = own.group_by("cutoff").agg(pl.col("step").max()).filter(pl.col("step") == horizon)
     cutoff: date | None = whole["cutoff"].max() if whole.height else None  # type: ignore[assignment]
-    table = _table(matured, sales, cutoff, closed_days) if cutoff else _long([])
+    table = _table(matured, sales, cutoff, steps) if cutoff else _long([])
     figures = {(m, k): v for m, k, v in table.iter_rows()}
     mine, naive = (figures.get((m, "wrmsse mean")) for m in (version, SEASONAL_NAIVE))
     return Performance(
@@ -86,12 +87,10 @@ def _long(rows: list[tuple[str, str, float]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _table(
-    matured: pl.DataFrame, sales: pl.DataFrame, cutoff: date, closed_days: tuple[str, ...]
-) -> pl.DataFrame:
+def _table(matured: pl.DataFrame, sales: pl.DataFrame, cutoff: date, steps: Steps) -> pl.DataFrame:
     """Figures of every model that forecast the same days from the same cutoff."""
     rows = matured.filter(pl.col("cutoff") == cutoff)
-    scales = level_scales(history(sales, rows.select(KEYS).unique(), cutoff, closed_days))
+    scales = level_scales(history(sales, rows.select(KEYS).unique(), cutoff, steps))
     return _long(
         [
             (str(model), metric, value)
@@ -102,7 +101,7 @@ def _table(
 
 
 def _scores(matured: pl.DataFrame) -> pl.DataFrame:
-    weekly = matured.with_columns(lead_week=(pl.col("step") - 1) // 7 + 1)
+    weekly = matured.with_columns(lead_week=LEAD_WEEK)
     rows = []
     for (model, cutoff, week), group in weekly.group_by("model", "cutoff", "lead_week"):
         figures = {"wape": wape(group), "bias": bias(group)}

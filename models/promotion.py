@@ -108,7 +108,7 @@ def evidence_against(
 
 def promotion_origins(data: TrainingData) -> list[date]:
     """Cutoffs of the newest horizon that a training has features of, oldest first."""
-    first = data.cutoff - timedelta(days=data.horizon)
+    first = data.spec.steps.after(data.cutoff, -data.horizon)
     last = data.cutoff - timedelta(days=LEAST_DAYS)
     cutoffs: list[date] = data.features["cutoff"].unique().sort().to_list()
     return [c for c in cutoffs if first <= c <= last]

@@ -129,7 +129,9 @@ def _log(settings: Settings, training: Training, data: TrainingData) -> None:
         rows, source=str(sales), name=f"{data.snapshot_id} {data.cutoff}"
     )
     mlflow.log_input(dataset, context="training")
-    mlflow.log_figure(forecast_plot(training.holdout, data.sales), "forecast_against_actuals.png")
+    mlflow.log_figure(
+        forecast_plot(training.holdout, data.sales, data.spec.steps), "forecast_against_actuals.png"
+    )
 
 
 def version_of(settings: Settings, alias: str) -> str | None:

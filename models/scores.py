@@ -5,10 +5,11 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from data.schema import KEYS, QUANTILE_COLUMNS, UTC
+from data.steps import Steps
 from models.baselines import SEASONAL_NAIVE
 from models.comparison import deciles
 from models.dataset import actuals, history
-from models.metrics import DEPARTMENT, bias, coverage, wape
+from models.metrics import DEPARTMENT, LEAD_WEEK, bias, coverage, wape
 
 ID = ["model", "cutoff", *KEYS, "ds"]
 PROVISIONAL, FINAL = "provisional", "final"
@@ -25,7 +26,7 @@ def new_scores(
     *,
     until: date,
     maturity_days: int,
-    closed_days: tuple[str, ...],
+    steps: Steps,
 ) -> pl.DataFrame:
     """Scores to add for issued forecasts whose day is over by `until`, given those in the ledger.
 
@@ -34,12 +35,12 @@ def new_scores(
     before. A forecast gets another score when its actual was revised or became final; none is ever
     changed. Columns: ID, step, state, y, y_hat, the quantiles, scaled_error (squared error over
     the series' mean squared one-day difference up to the cutoff), pinball (mean over the levels,
-    in units; null without quantiles), volume (units a day in the 28 days up to the cutoff) and
+    in units; null without quantiles), volume (units a step in the 28 days up to the cutoff) and
     promoted.
     """
-    matured = actuals(
-        issued.filter(pl.col("ds") <= until), sales, until=until, closed_days=closed_days
-    ).filter(pl.col("y").is_not_null())
+    matured = actuals(issued.filter(pl.col("ds") <= until), sales, until=until, steps=steps).filter(
+        pl.col("y").is_not_null()
+    )
     final = pl.col("ds") <= until - timedelta(days=maturity_days)
     rows = matured.with_columns(
         state=pl.when(final).then(pl.lit(FINAL)).otherwise(pl.lit(PROVISIONAL))
@@ -55,7 +56,7 @@ def new_scores(
     if due.is_empty():
         return due
     planned = plan.filter(pl.col("display") + pl.col("mailer") > 0).select(*KEYS, "ds").unique()
-    scales = _scales(sales, due, until, closed_days)
+    scales = _scales(sales, due, until, steps)
     return (
         due.sort("cutoff")
         .join_asof(scales, left_on="cutoff", right_on="day", by=KEYS, check_sortedness=False)
@@ -75,11 +76,9 @@ def stamped(scores: pl.DataFrame, scored_at: datetime) -> pl.DataFrame:
     return scores.with_columns(scored_at=pl.lit(scored_at, dtype=UTC))
 
 
-def _scales(
-    sales: pl.DataFrame, series: pl.DataFrame, until: date, closed_days: tuple[str, ...]
-) -> pl.DataFrame:
+def _scales(sales: pl.DataFrame, series: pl.DataFrame, until: date, steps: Steps) -> pl.DataFrame:
     """Mean squared one-day difference and volume of each series up to each day."""
-    dense = history(sales, series.select(KEYS).unique(), until, closed_days)
+    dense = history(sales, series.select(KEYS).unique(), until, steps)
     change = pl.col("y").diff() ** 2
     mean = change.cum_sum() / change.is_not_null().cum_sum()
     return (
@@ -88,7 +87,7 @@ def _scales(
             *KEYS,
             day="ds",
             scale=mean.over(KEYS),
-            volume=pl.col("y").rolling_mean(28, min_samples=1).over(KEYS),
+            volume=pl.col("y").rolling_mean(28 // steps.days, min_samples=1).over(KEYS),
         )
         .filter(pl.col("scale") > 0)
         .sort("day")
@@ -133,7 +132,7 @@ def performance(scores: pl.DataFrame) -> pl.DataFrame:
     )
     sliced = rows.with_columns(
         pl.lit("all").alias("all"),
-        ((pl.col("step") - 1) // 7 + 1).cast(pl.String).alias("lead week"),
+        LEAD_WEEK.cast(pl.String).alias("lead week"),
         pl.col("store_id").alias("store"),
         DEPARTMENT.alias("department"),
         pl.when("promoted").then(pl.lit("yes")).otherwise(pl.lit("no")).alias("promoted"),
@@ -175,7 +174,7 @@ def stability(issued: pl.DataFrame) -> pl.DataFrame:
     )
     return (
         changes.filter(pl.col("before").is_not_null())
-        .group_by("model", ((pl.col("step") - 1) // 7 + 1).alias("lead_week"))
+        .group_by("model", LEAD_WEEK.alias("lead_week"))
         .agg(
             moved=(pl.col("y_hat") - pl.col("before")).abs().sum() / pl.col("before").sum(),
             n=pl.len(),

@@ -1,7 +1,7 @@
 """Search, fit, calibrate and judge: what one training does, from frames to a model."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
@@ -64,6 +64,11 @@ def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame) -> pl.DataFram
     return pl.DataFrame(rows_out, schema=["model", "cutoff", "metric", "value"], orient="row")
 
 
+def _folds(data: TrainingData) -> list[date]:
+    """Cutoffs of the folds of the search and, last, of the holdout."""
+    return fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1, data.spec.steps)
+
+
 def train(
     data: TrainingData, *, storage: Path, name: str, trials: int, seconds: int, seed: int
 ) -> Training:
@@ -74,15 +79,16 @@ def train(
     errors move together, from those of the holdout as well. Deterministic for the same data and
     finished trials.
     """
-    tuning = [data.fold(c) for c in fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)[:-1]]
+    tuning = [data.fold(c) for c in _folds(data)[:-1]]
     study = tune(tuning, storage=storage, name=name, trials=trials, seconds=seconds, seed=seed)
     return _fitted(data, tuning[-2:], best_parameters(study), trials_table(study), seed)
 
 
 def refit(data: TrainingData, parameters: dict[str, object], *, seed: int) -> Training:
     """A training without the search: `parameters` fitted, calibrated and judged on newer data."""
-    recent = fold_cutoffs(data.cutoff, data.horizon, TUNING_FOLDS + 1)[-3:-1]
-    return _fitted(data, [data.fold(c) for c in recent], parameters, pl.DataFrame(), seed)
+    return _fitted(
+        data, [data.fold(c) for c in _folds(data)[-3:-1]], parameters, pl.DataFrame(), seed
+    )
 
 
 def _fitted(
@@ -94,7 +100,7 @@ def _fitted(
 ) -> Training:
     """Fits and judges; `recent` are the two folds before the holdout, oldest first."""
     newest = [fold.forecast(parameters, seed) for fold in recent]
-    last = data.fold(data.cutoff - timedelta(days=data.horizon))
+    last = data.fold(_folds(data)[-1])
     unseen = last.forecast(parameters, seed)
     holdout = _banded(unseen, _calibration(newest, data.horizon))
     backtest = _judge(data, last, holdout)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -49,9 +49,11 @@ class Explainer:
         """
         key = (request.store_id, request.item_id)
         read = source.read([key])
-        first, last = read.cutoff + timedelta(days=1), read.cutoff + timedelta(days=model.horizon)
-        if request.ds is not None and not first <= request.ds <= last:
-            said = f"ds is a day that is forecast, {first} to {last}, got {request.ds}."
+        steps = source.settings.steps
+        ahead = steps.ahead(read.cutoff, model.horizon)
+        first, last = ahead[0], ahead[-1]
+        if request.ds is not None and request.ds not in ahead:
+            said = f"ds is one of the {steps.words} {first} to {last}, got {request.ds}."
             raise OutOfRange("/ds", said)
         since, until = (request.ds, request.ds) if request.ds else (first, last)
         plan = source.snapshots.plan(read.features, model.horizon)
@@ -82,7 +84,7 @@ class Explainer:
         before = _run_before(source, key, read, since, until)
         if before is None:
             return None
-        until = min(until, before.cutoff + timedelta(days=model.horizon))
+        until = min(until, source.settings.steps.after(before.cutoff, model.horizon))
         try:
             old = model if before.model == model.version else self._old(source, before.model)
             revised = _features(source, read.snapshot_id, key, before)
@@ -163,6 +165,6 @@ def _features(source: Source, snapshot_id: str, key: Key, before: Run) -> pl.Dat
         series.filter(of_store),
         cutoff=before.cutoff,
         snapshot_id=snapshot_id,
-        closed_days=source.settings.closed_days,
+        steps=source.settings.steps,
     )
     return views["demand"].join(views["store_demand"], on="store_id").filter(of_series(key))

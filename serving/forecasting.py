@@ -55,7 +55,9 @@ def answer(
         made = frame(model, read, plan, request.level, horizon)
     forecasts, told = nodes(made, read, request), []
     if request.what_if:
-        plan, changes = changed_plan(plan, request.what_if, read.features, horizon)
+        plan, changes = changed_plan(
+            plan, request.what_if, read.features, horizon, source.settings.steps
+        )
         told = warnings(changes, source.published.seen())
         made = frame(model, read, plan, request.level, horizon)
         changed = nodes(made, read, request)

@@ -1,5 +1,6 @@
 """Answers what to order: demand of the period that the stock must last, and the level to fill."""
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -16,15 +17,17 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
 
     Raises HorizonTooLong, UnknownSeries or StaleFeatures.
     """
-    days = request.lead_time_days + request.review_days
+    # Weeks can't be divided: stock for nine days is stock for two weeks.
+    steps = source.settings.steps
+    ahead = math.ceil((request.lead_time_days + request.review_days) / steps.days)
     costs = (request.shortage_cost, request.leftover_cost)
     service = request.service_level
     if service is None:
         service = critical_ratio(*(float(c or 0) for c in costs))
     read = source.read([(s.store_id, s.item_id) for s in request.series])
-    plan = source.snapshots.plan(read.features, days)
+    plan = source.snapshots.plan(read.features, ahead)
     levels = sorted({*GRID, service})
-    sums = model.sum_quantiles(read.features, plan, days, levels)
+    sums = model.sum_quantiles(read.features, plan, ahead, levels)
     demand: dict[Key, Mapping[str, Any]] = {
         (row["store_id"], row["item_id"]): row for row in sums.to_dicts()
     }
@@ -36,7 +39,7 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
         cost = None
         if None not in costs:
             cost = costs[0] * best.expected_shortage + costs[1] * best.expected_leftover  # type: ignore[operator]
-        a_day = row["y_hat"] / days
+        a_day = row["y_hat"] / (ahead * steps.days)
         stock = series.on_hand + best.order_quantity
         found.append(
             Order(
@@ -47,11 +50,10 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
                 days_of_cover=stock / a_day if a_day > 0 else None,
             )
         )
-    first = read.cutoff + timedelta(days=1)
     return Orders(
         **provenance(model, read),
-        since=first,
-        until=first + timedelta(days=days - 1),
+        since=read.cutoff + timedelta(days=1),
+        until=steps.after(read.cutoff, ahead),
         service_level=service,
         orders=found,
     )

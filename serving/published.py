@@ -9,7 +9,6 @@ import polars as pl
 
 from data import publication
 from data.settings import Settings
-from feature_repo.calendar import is_closed
 from feature_repo.store import StaleFeatures, UnknownSeries
 from serving.api.insight import (
     Accuracy,
@@ -36,7 +35,7 @@ class Published:
 
     def __init__(self, settings: Settings, snapshots: Snapshots) -> None:
         self._folder, self._snapshots = settings.published_dir, snapshots
-        self._closed_days = settings.closed_days
+        self._steps = settings.steps
         self._seen = lru_cache(maxsize=1)(self._read_seen)
 
     def about(self) -> dict[str, Any]:
@@ -73,14 +72,15 @@ class Published:
         )
 
     def _sold(self, snapshot_id: str, key: Key, since: date, cutoff: date) -> pl.DataFrame:
-        """Every day (ds, y, price, display, mailer) since the first sale or `since`."""
+        """Every step (ds, y, price, display, mailer) since the first sale or `since`."""
         sales = self._snapshots.sales(snapshot_id, of_series(key)).sort("ds")
         if sales.is_empty():
             return sales
-        first = max(since, *sales["ds"].head(1).to_list())
-        grid = pl.DataFrame({"ds": pl.date_range(first, cutoff, eager=True)})
+        first = sales["ds"][0]
+        every = [ds for ds in [first, *self._steps.between(first, cutoff)] if ds >= since]
+        grid = pl.DataFrame({"ds": every}, schema={"ds": pl.Date})
         plan = publication.scan(self._folder, "plan").filter(of_series(key)).collect()
-        closed = [d for d in grid["ds"].to_list() if is_closed(d, self._closed_days)]
+        closed = [ds for ds in every if self._steps.is_closed(ds)]
         y = pl.when(~pl.col("ds").is_in(closed)).then(pl.col("y").fill_null(0))
         return (
             grid.join(sales.select("ds", "y", "price"), on="ds", how="left", maintain_order="left")
@@ -94,7 +94,7 @@ class Published:
         """Per day the newest forecast of a series made at least `lead` days ahead, by day."""
         return (
             publication.scan(self._folder, "forecasts")
-            .filter(of_series(key) & (pl.col("step") >= lead))
+            .filter(of_series(key) & (pl.col("ds") >= pl.col("cutoff").dt.offset_by(f"{lead}d")))
             .sort("ds", "step", "model")
             .unique("ds", keep="first", maintain_order=True)
             .collect()

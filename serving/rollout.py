@@ -43,7 +43,8 @@ class Desk:
     def __init__(
         self, settings: Settings, reader: Callable[[Settings], ReadFeatures] = feast_reader
     ) -> None:
-        self._read, self._snapshots = reader(settings), Snapshots(settings.snapshots_dir)
+        self._read = reader(settings)
+        self._snapshots = Snapshots(settings.snapshots_dir, settings.steps)
 
     def series(self, snapshot_id: str) -> list[Key]:
         """The series of a snapshot, sorted."""
@@ -240,7 +241,7 @@ def shadow(
 
 def _watch_requests(settings: Settings, model: Mapping[str, Any]) -> list[Request]:
     """One series a request, the same ones for every model of the same series."""
-    series = Snapshots(settings.snapshots_dir).series(str(model["snapshot_id"]))
+    series = Snapshots(settings.snapshots_dir, settings.steps).series(str(model["snapshot_id"]))
     return made_up_requests(series, int(model["horizon"]), WATCH_REQUESTS)
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from bisect import bisect_right
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from data.schema import KEYS, PLAN
+from data.steps import Steps
 from feature_repo.store import StaleFeatures
 
 Key = tuple[str, str]
@@ -37,8 +38,8 @@ def decode_cursor(cursor: str) -> Key:
 class Snapshots:
     """The snapshots in a folder; what never changes on disk is read once and kept."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, steps: Steps) -> None:
+        self._folder, self._steps = folder, steps
         self._series = lru_cache(maxsize=KEPT)(self._read_series)
         self._plan = lru_cache(maxsize=KEPT)(self._read_plan)
 
@@ -68,16 +69,16 @@ class Snapshots:
     def plan(self, features: pl.DataFrame, horizon: int) -> pl.DataFrame:
         """Promotion plan (store_id, item_id, ds, display, mailer) of the days to be forecast.
 
-        `features` names the series with their cutoff (a date) and snapshot_id. The days are those
-        after the oldest cutoff up to `horizon` days after the newest; the model takes each series'
-        own.
+        `features` names the series with their cutoff (a date) and snapshot_id. The steps are those
+        after the oldest cutoff up to `horizon` after the newest; the model takes each series' own.
         """
         parts = []
         for *key, snapshot_id in features.select(*KEYS, "snapshot_id").iter_rows():
             frame, spans = self._plan(snapshot_id)
             parts.append(frame.slice(*spans.get((key[0], key[1]), (0, 0))))
         cutoffs = features["cutoff"].to_list()
-        first, last = min(cutoffs) + timedelta(days=1), max(cutoffs) + timedelta(days=horizon)
+        first = self._steps.after(min(cutoffs), 1)
+        last = self._steps.after(max(cutoffs), horizon)
         return pl.concat(parts).filter(pl.col("ds").is_between(first, last))
 
     def plan_of(self, snapshot_id: str, key: Key) -> pl.DataFrame:

@@ -1,11 +1,11 @@
 """What-ifs: the promotion plan with the changes that a request asks for, and what to warn of."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import polars as pl
 
 from data.schema import KEYS
+from data.steps import Steps
 from serving.api.forecasts import Change
 from serving.problems import OutOfRange
 
@@ -15,7 +15,11 @@ WORDS = {"display": "products on display", "mailer": "products in the mailer", "
 
 
 def changed_plan(
-    plan: pl.DataFrame, changes: Sequence[Change], features: pl.DataFrame, horizon: int
+    plan: pl.DataFrame,
+    changes: Sequence[Change],
+    features: pl.DataFrame,
+    horizon: int,
+    steps: Steps,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The plan with the changes, with a column `price` where one changes it; and the changes.
 
@@ -23,7 +27,7 @@ def changed_plan(
     counts. Raises OutOfRange for a day that is not forecast or a series that is not asked for.
     """
     wanted = features.select(*KEYS, "cutoff")
-    rows = pl.concat([_rows(n, change, wanted, horizon) for n, change in enumerate(changes)])
+    rows = pl.concat([_rows(n, change, wanted, horizon, steps) for n, change in enumerate(changes)])
     if rows.height > MAX_CELLS:
         said = f"changes times series are {rows.height}; at most {MAX_CELLS} are allowed."
         raise OutOfRange("/what_if", said)
@@ -35,7 +39,7 @@ def changed_plan(
     return both.select(*KEYS, "ds", *columns, "price"), merged
 
 
-def _rows(n: int, change: Change, wanted: pl.DataFrame, horizon: int) -> pl.DataFrame:
+def _rows(n: int, change: Change, wanted: pl.DataFrame, horizon: int, steps: Steps) -> pl.DataFrame:
     """One row per series that the change is for."""
     for name in KEYS:
         value = getattr(change, name)
@@ -45,9 +49,9 @@ def _rows(n: int, change: Change, wanted: pl.DataFrame, horizon: int) -> pl.Data
         said = f"No series of the request is in store_id={change.store_id!a}, "
         raise OutOfRange(f"/what_if/{n}", f"{said}item_id={change.item_id!a}.")
     cutoffs = wanted["cutoff"].to_list()
-    since, until = min(cutoffs) + timedelta(days=1), max(cutoffs) + timedelta(days=horizon)
-    if not since <= change.ds <= until:
-        said = f"ds is a day that is forecast, {since} to {until}, got {change.ds}."
+    ahead = steps.between(min(cutoffs), steps.after(max(cutoffs), horizon))
+    if change.ds not in ahead:
+        said = f"ds is one of the {steps.words} {ahead[0]} to {ahead[-1]}, got {change.ds}."
         raise OutOfRange(f"/what_if/{n}/ds", said)
     values = [pl.lit(getattr(change, c), pl.Float64).alias(c) for c in INPUTS]
     return wanted.select(*KEYS, pl.lit(change.ds).alias("ds"), *values)

@@ -7,6 +7,7 @@ import polars as pl
 
 from benchmarks.accuracy.methods import Bench, trained
 from data.schema import KEYS, QUANTILE_COLUMNS, WEEK
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import known_versions
 from models.cold_start import hidden, level_error, widened
@@ -43,7 +44,7 @@ def share_forecast(known: pl.DataFrame, horizon: int) -> pl.DataFrame:
     item = (level.sum().over("item_id") - level) / others
     store = (pl.col("rest").sum().over("item_id") - pl.col("rest")) / others
     rows = rows.with_columns(guess=item * pl.col("rest") / store)
-    days = target_days(rows, horizon)
+    days = target_days(rows, horizon, Steps())
     profile = rows.select(f"store_dow_index_{d}" for d in WEEK).to_numpy()
     row = np.repeat(np.arange(rows.height), horizon)
     weekday = days["ds"].dt.weekday().to_numpy() - 1

@@ -83,7 +83,7 @@ class Bench:
     def history(self, cutoff: date) -> pl.DataFrame:
         """Dense sales of the series as known the morning after the cutoff."""
         known = known_versions(self.sales, known_at_morning(cutoff, self.settings.timezone))
-        return history(known, self.series, cutoff, self.settings.closed_days)
+        return history(known, self.series, cutoff, self.settings.steps)
 
     @cached_property
     def actuals(self) -> pl.DataFrame:
@@ -91,10 +91,9 @@ class Bench:
         horizon, rows = self.settings.horizon, []
         until: date = self.sales["ds"].max()  # type: ignore[assignment]
         for origin in sorted({*self.origins, *self.calibration_origins}):
-            grid = target_days(self.series.with_columns(cutoff=pl.lit(origin)), horizon)
-            rows.append(
-                actuals(grid, self.sales, until=until, closed_days=self.settings.closed_days)
-            )
+            days = self.series.with_columns(cutoff=pl.lit(origin))
+            grid = target_days(days, horizon, self.settings.steps)
+            rows.append(actuals(grid, self.sales, until=until, steps=self.settings.steps))
         return pl.concat(rows)
 
     def kept(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
@@ -116,7 +115,7 @@ def prepare(settings: Settings, cutoffs: Sequence[date]) -> Bench:
     first: date = bench.sales["ds"].min()  # type: ignore[assignment]
     wanted = {*bench.origins, *bench.calibration_origins}
     for cutoff in cutoffs:
-        wanted |= set(needed_cutoffs(first, cutoff, settings.horizon))
+        wanted |= set(needed_cutoffs(first, cutoff, settings.horizon, settings.steps))
     folder = world.snapshot_of(settings, min(cutoffs))
     world.build_features(settings, folder, sorted(wanted))
     return bench
@@ -168,7 +167,9 @@ def auto_ets(bench: Bench, origin: date, levels: Sequence[str]) -> pl.DataFrame:
         tables = []
         for level in levels:
             nodes = aggregate(dense, LEVELS[level], ["y"]).sort("node", "ds")
-            fitted = statistical_forecasts(nodes, ["node"], bench.settings.horizon, ["AutoETS"])
+            fitted = statistical_forecasts(
+                nodes, ["node"], bench.settings.horizon, ["AutoETS"], bench.settings.steps
+            )
             tables.append(
                 fitted.select(
                     "node", "ds", y_hat="AutoETS", level=pl.lit(level), cutoff=pl.lit(origin)
@@ -195,7 +196,9 @@ def mlforecast(bench: Bench, origin: date) -> pl.DataFrame:
             pl.col("item_id").rank("dense").alias("item"),
             DEPARTMENT.rank("dense").alias("department"),
         )
-        grid = target_days(bench.series.with_columns(cutoff=pl.lit(origin)), horizon)
+        grid = target_days(
+            bench.series.with_columns(cutoff=pl.lit(origin)), horizon, settings.steps
+        )
 
         def with_plan(rows: pl.DataFrame) -> pl.DataFrame:
             joined = rows.join(plan, on=[*KEYS, "ds"], how="left").join(series, on=KEYS)

@@ -65,7 +65,7 @@ def build_features(settings: Settings, snapshot: Path, cutoffs: Sequence[date]) 
             cutoff=day,
             as_of=as_of,
             snapshot_id=snapshot_id,
-            closed_days=settings.closed_days,
+            steps=settings.steps,
         )
         for view, frame in rows.items():
             store.write_offline(settings, view, frame, cutoff=day, created=as_of)

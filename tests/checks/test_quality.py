@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from checks.quality import LIMITS, against_history
+from data.steps import Steps
 
 FIRST = date(2017, 10, 2)
 Fault = Callable[[pl.DataFrame], pl.DataFrame]
@@ -30,7 +31,7 @@ WEEK = days(FIRST, 7)
 
 
 def failed(fresh: pl.DataFrame, before: pl.DataFrame = BEFORE) -> list[str]:
-    return [r.check for r in against_history(fresh, before, closed_days=()).failures]
+    return [r.check for r in against_history(fresh, before, steps=Steps()).failures]
 
 
 def every(n: int) -> pl.Expr:
@@ -85,7 +86,7 @@ def test_a_single_day_is_judged_too() -> None:
     day = WEEK.filter(pl.col("ds") == FIRST)
     assert failed(day) == []
     assert failed(changed("y", pl.lit(0.0), every(20))(day)) == ["rise in the share of zero rows"]
-    made = {r.check for r in against_history(day, BEFORE, closed_days=()).results}
+    made = {r.check for r in against_history(day, BEFORE, steps=Steps()).results}
     assert made == set(LIMITS) - {
         "stores whose prices jumped",
         "stores whose quantities jumped",
@@ -99,18 +100,18 @@ def test_closed_days_are_missed_by_nobody() -> None:
     open_days = WEEK.filter(pl.col("ds") < FIRST + timedelta(days=3))
     closed = [f"{FIRST + timedelta(days=k):%m-%d}" for k in range(3, 7)]
     padded = pl.concat([open_days, WEEK.tail(1)])
-    checks = {r.check for r in against_history(padded, BEFORE, closed_days=closed).results}
+    checks = {r.check for r in against_history(padded, BEFORE, steps=Steps(1, closed)).results}
     assert "steady series without a row" not in checks
 
 
 def test_without_a_history_nothing_is_usual() -> None:
     recent = BEFORE.filter(pl.col("ds") >= FIRST - timedelta(days=27))
-    assert against_history(WEEK, recent, closed_days=()).results == ()
-    assert against_history(WEEK.clear(), BEFORE, closed_days=()).results == ()
+    assert against_history(WEEK, recent, steps=Steps()).results == ()
+    assert against_history(WEEK.clear(), BEFORE, steps=Steps()).results == ()
 
 
 def test_every_limit_is_in_words() -> None:
-    report = against_history(WEEK, BEFORE, closed_days=())
+    report = against_history(WEEK, BEFORE, steps=Steps())
     assert {r.check: r.expected for r in report.results} == {
         check: f"at most {limit:g}" for check, limit in LIMITS.items()
     }

@@ -161,6 +161,7 @@ def test_the_default_choice_is_of_706_series(year, settings):
         settings.first_cutoff,
         min_days=settings.series_min_days,
         active_days=settings.series_active_days,
+        steps=settings.steps,
     )
     assert series.height == 706
 

@@ -8,6 +8,7 @@ import pytest
 from data import ingest, schema, snapshots
 from data.ingest import CONTENT
 from data.snapshots import NothingKnown, choose_series, read_snapshot, snapshot
+from data.steps import Steps
 from data.warehouse import known_at_morning
 
 FIRST = date(2017, 3, 31)
@@ -210,11 +211,11 @@ def test_data_that_doesnt_suit_the_first_cutoff_says_so(con, settings):
 )
 def test_a_series_is_chosen_by_its_selling_days_up_to_the_cutoff(days, y, chosen):
     sales = rows([FIRST - timedelta(days=n) for n in days], y=y)
-    series = choose_series(sales, FIRST, min_days=20, active_days=28)
+    series = choose_series(sales, FIRST, min_days=20, active_days=28, steps=Steps())
     assert series.columns == schema.KEYS
     assert series.height == int(chosen)
 
 
 def test_two_versions_of_a_day_are_one_selling_day():
     sales = pl.concat([rows(DAYS[70:85]), rows(DAYS[70:85], y=2.0)])
-    assert choose_series(sales, FIRST, min_days=16, active_days=28).is_empty()
+    assert choose_series(sales, FIRST, min_days=16, active_days=28, steps=Steps()).is_empty()

@@ -2,13 +2,14 @@ from datetime import date
 
 import numpy as np
 
-from feature_repo.calendar import CALENDAR_FEATURES, calendar_matrix, calendar_row, is_closed
+from data.steps import Steps
+from feature_repo.calendar import CALENDAR_FEATURES, calendar_matrix, calendar_row
 
 THANKSGIVING = date(2017, 11, 23)
 
 
 def row(day: date) -> dict[str, float]:
-    return dict(zip(CALENDAR_FEATURES, calendar_row(day, "US"), strict=True))
+    return dict(zip(CALENDAR_FEATURES, calendar_row(day, "US", 1), strict=True))
 
 
 def test_a_holiday_is_known_and_its_neighbours_count_the_days() -> None:
@@ -22,12 +23,12 @@ def test_holidays_of_the_next_year_are_near_too() -> None:
 
 
 def test_the_matrix_starts_the_day_after_the_cutoff_and_marks_closed_days() -> None:
-    x, closed = calendar_matrix(date(2017, 12, 23), 3, "US", ("12-25",))
+    x, closed = calendar_matrix(date(2017, 12, 23), 3, "US", Steps(1, ("12-25",)))
     assert x.shape == (3, len(CALENDAR_FEATURES))
     assert x[0, 0] == date(2017, 12, 24).isoweekday()
     assert np.array_equal(closed, [False, True, False])
 
 
 def test_closed_days_repeat_every_year() -> None:
-    assert is_closed(date(2031, 12, 25), ("12-25",))
-    assert not is_closed(date(2031, 12, 26), ("12-25",))
+    assert Steps(1, ("12-25",)).is_closed(date(2031, 12, 25))
+    assert not Steps(1, ("12-25",)).is_closed(date(2031, 12, 26))

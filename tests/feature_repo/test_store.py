@@ -7,6 +7,7 @@ import pytest
 
 from data.schema import FEATURE_SERVICE, KEYS, VIEWS
 from data.settings import Settings
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo import definitions, store
 from feature_repo.build import feature_rows
@@ -23,7 +24,7 @@ def filled(
     """A feature store with the rows of three days, the newest one online."""
     for day in (CUTOFF - timedelta(days=2), CUTOFF - timedelta(days=1), CUTOFF):
         rows = feature_rows(
-            sales, plan, series, cutoff=day, snapshot_id="snap", closed_days=("12-25",)
+            sales, plan, series, cutoff=day, snapshot_id="snap", steps=Steps(1, ("12-25",))
         )
         for view, frame in rows.items():
             created = known_at_morning(day, settings.timezone)
@@ -77,7 +78,7 @@ def test_features_are_those_known_at_the_time_not_those_of_a_later_revision(
     before = features_as_known(filled, series, [CUTOFF])
     revised = sales.with_columns(y=pl.col("y") * 10)
     rows = feature_rows(
-        revised, plan, series, cutoff=CUTOFF, snapshot_id="later", closed_days=("12-25",)
+        revised, plan, series, cutoff=CUTOFF, snapshot_id="later", steps=Steps(1, ("12-25",))
     )
     later = known_at_morning(CUTOFF, filled.timezone) + timedelta(days=3)
     for view, frame in rows.items():

@@ -8,12 +8,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from data.schema import DEMAND_FEATURES, KEYS, SALES, STORE_FEATURES, WINDOWS
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import feature_rows, feature_rows_as_known
 from feature_repo.transforms import demand_features, store_features
 
 CUTOFF = date(2017, 9, 10)
 CLOSED = ("12-25",)
+STEPS = Steps(1, CLOSED)
 
 
 def daily(sales: pl.DataFrame, store: str, item: str, cutoff: date) -> dict[date, float]:
@@ -36,7 +38,7 @@ def one_row(features: pl.DataFrame, store: str, item: str) -> dict[str, float]:
 def test_features_equal_a_plain_loop_over_days(
     sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame, cutoff: date
 ) -> None:
-    features = demand_features(sales, plan, series, cutoff, CLOSED)
+    features = demand_features(sales, plan, series, cutoff, STEPS)
     for store, item in series.iter_rows():
         got, days = one_row(features, store, item), daily(sales, store, item, cutoff)
         newest = list(days.items())[::-1]
@@ -55,7 +57,7 @@ def test_features_equal_a_plain_loop_over_days(
 def test_store_index_is_the_weekday_over_the_mean_day(
     sales: pl.DataFrame, series: pl.DataFrame
 ) -> None:
-    got = store_features(sales, series, CUTOFF, CLOSED).row(0, named=True)
+    got = store_features(sales, series, CUTOFF, STEPS).row(0, named=True)
     since = CUTOFF - timedelta(days=84)
     total = sales.filter((pl.col("store_id") == "s0") & (pl.col("ds") > since))
     mean_day = total["y"].sum() / 84
@@ -75,7 +77,7 @@ def test_closed_days_are_no_days_without_demand() -> None:
     )
     series = pl.DataFrame({"store_id": ["s"], "item_id": ["i"]})
     plan = pl.DataFrame(schema={**SALES, "display": pl.Float64, "mailer": pl.Float64})
-    got = demand_features(sales, plan, series, date(2017, 12, 31), CLOSED).row(0, named=True)
+    got = demand_features(sales, plan, series, date(2017, 12, 31), STEPS).row(0, named=True)
     assert got["mean_28"] == 7.0
     assert got["dow_mean_1"] == 7.0
     assert got["zero_share_28"] == 0.0
@@ -98,8 +100,8 @@ def test_no_feature_moves_when_later_sales_change(ahead: int, y: float, shift: i
     series = known.select(KEYS).unique()
     plan = pl.DataFrame(schema={**SALES, "display": pl.Float64, "mailer": pl.Float64})
     for frame_of in (
-        lambda s: demand_features(s, plan, series, cutoff, CLOSED),
-        lambda s: store_features(s, series, cutoff, CLOSED),
+        lambda s: demand_features(s, plan, series, cutoff, STEPS),
+        lambda s: store_features(s, series, cutoff, STEPS),
     ):
         assert frame_of(known).equals(frame_of(late))
 
@@ -120,7 +122,7 @@ def test_a_revision_reaches_only_cutoffs_after_it_was_known(
             cutoff=cutoff,
             as_of=old["known_at"][0] + (cutoff - date(2017, 8, 1)),
             snapshot_id="x",
-            closed_days=CLOSED,
+            steps=STEPS,
         )["demand"]
 
     before, after = date(2017, 8, 5), date(2017, 8, 15)
@@ -131,17 +133,17 @@ def test_a_revision_reaches_only_cutoffs_after_it_was_known(
 def test_every_feature_is_present_once_and_finite(
     sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
 ) -> None:
-    demand = demand_features(sales, plan, series, CUTOFF, CLOSED)
+    demand = demand_features(sales, plan, series, CUTOFF, STEPS)
     assert demand.columns == [*KEYS, *DEMAND_FEATURES]
     assert demand.select(pl.all_horizontal(pl.col(DEMAND_FEATURES).is_finite()).all()).item()
-    store = store_features(sales, series, CUTOFF, CLOSED)
+    store = store_features(sales, series, CUTOFF, STEPS)
     assert store.columns == ["store_id", *STORE_FEATURES]
 
 
 def test_promotions_of_the_past_month_are_a_mean_a_day(
     sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
 ) -> None:
-    got = one_row(demand_features(sales, plan, series, CUTOFF, CLOSED), "s0", "i0")
+    got = one_row(demand_features(sales, plan, series, CUTOFF, STEPS), "s0", "i0")
     assert got["display_28"] == pytest.approx(7 * 2 / 28)
 
 
@@ -149,7 +151,7 @@ def test_cutting_the_plan_to_the_past_month_changes_nothing(
     sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
 ) -> None:
     as_of = known_at_morning(CUTOFF, "America/New_York")
-    known = {"cutoff": CUTOFF, "snapshot_id": "x", "closed_days": CLOSED}
+    known = {"cutoff": CUTOFF, "snapshot_id": "x", "steps": STEPS}
     whole = feature_rows(sales, plan, series, **known)
     cut = feature_rows_as_known(sales, plan, series, as_of=as_of, **known)
     assert all(whole[view].equals(cut[view]) for view in whole)

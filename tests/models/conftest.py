@@ -18,9 +18,9 @@ def training_frames(sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFram
     """What a training at 10 September reads, with the features computed in place."""
     spec = MatrixSpec(tuple(sorted(series["item_id"].unique())), "US", CLOSED)
     rows = []
-    for cutoff in needed_cutoffs(sales["ds"].min(), CUTOFF, 28):
+    for cutoff in needed_cutoffs(sales["ds"].min(), CUTOFF, 28, spec.steps):
         views = feature_rows(
-            sales, plan, series, cutoff=cutoff, snapshot_id="snap", closed_days=CLOSED
+            sales, plan, series, cutoff=cutoff, snapshot_id="snap", steps=spec.steps
         )
         one = views["demand"].join(views["store_demand"], on="store_id")
         rows.append(one.with_columns(cutoff=pl.lit(cutoff)))

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from data.schema import KEYS, PLAN, QUANTILE_COLUMNS, SALES
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import feature_rows
 from models.assembly import needed_cutoffs
@@ -14,10 +15,11 @@ from models.backtest import TrainingData
 from models.baselines import BASELINES, baseline_forecasts
 from models.dataset import MatrixSpec, history
 from models.forecaster import Forecaster
-from models.grid import BadGrid, check_grid, unplanned_days
+from models.grid import BadGrid, check_grid, unplanned_steps
 from models.training import refit
 
 CUTOFF, HORIZON, CLOSED = date(2017, 9, 10), 28, ("12-25",)
+STEPS = Steps(1, CLOSED)
 ZONE = "America/New_York"
 FAST = {"objective": "poisson", "num_iterations": 20, "num_leaves": 8, "learning_rate": 0.1}
 
@@ -47,9 +49,9 @@ def data(odd_sales: pl.DataFrame) -> TrainingData:
     series = odd_sales.select(KEYS).unique().sort(KEYS)
     plan = pl.DataFrame(schema=PLAN)
     frames = []
-    for cutoff in needed_cutoffs(odd_sales["ds"].min(), CUTOFF, HORIZON):  # type: ignore[arg-type]
+    for cutoff in needed_cutoffs(odd_sales["ds"].min(), CUTOFF, HORIZON, STEPS):  # type: ignore[arg-type]
         views = feature_rows(
-            odd_sales, plan, series, cutoff=cutoff, snapshot_id="snap", closed_days=CLOSED
+            odd_sales, plan, series, cutoff=cutoff, snapshot_id="snap", steps=STEPS
         )
         one = views["demand"].join(views["store_demand"], on="store_id")
         frames.append(one.with_columns(cutoff=pl.lit(cutoff)))
@@ -87,7 +89,7 @@ def test_series_that_sold_nothing_or_no_more_are_forecast_less_than_a_constant_o
 
 def test_every_baseline_forecasts_odd_series(data: TrainingData) -> None:
     features = newest(data)
-    dense = history(data.sales, features, CUTOFF, CLOSED)
+    dense = history(data.sales, features, CUTOFF, STEPS)
     rows = baseline_forecasts(features, dense, HORIZON, data.spec, BASELINES)
     assert rows["y_hat"].is_finite().all() and (rows["y_hat"] >= 0).all()
     assert rows.group_by("model").len()["len"].unique().to_list() == [features.height * HORIZON]
@@ -127,5 +129,5 @@ def test_a_good_grid_passes(data: TrainingData) -> None:
 
 
 def test_days_without_any_plan_are_listed_unless_there_are_no_promotions() -> None:
-    assert unplanned_days(plan_of(), CUTOFF, 3) == [date(2017, 9, 12), date(2017, 9, 13)]
-    assert unplanned_days(pl.DataFrame(schema=PLAN), CUTOFF, 3) == []
+    assert unplanned_steps(plan_of(), CUTOFF, 3, STEPS) == [date(2017, 9, 12), date(2017, 9, 13)]
+    assert unplanned_steps(pl.DataFrame(schema=PLAN), CUTOFF, 3, STEPS) == []

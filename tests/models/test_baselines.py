@@ -27,7 +27,7 @@ def forecasts(training_frames: TrainingData) -> pl.DataFrame:
     """Every baseline from 10 September, with 12 September closed."""
     spec = MatrixSpec(training_frames.spec.items, "US", ("09-12",))
     features = training_frames.features.filter(pl.col("cutoff") == CUTOFF)
-    dense = history(training_frames.sales, features, CUTOFF, spec.closed_days)
+    dense = history(training_frames.sales, features, CUTOFF, spec.steps)
     return baseline_forecasts(features, dense, 28, spec, BASELINES)
 
 

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from data.schema import KEYS
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import feature_rows
 from models.dataset import (
@@ -19,12 +20,13 @@ from models.dataset import (
 
 CUTOFF = date(2017, 9, 10)
 CLOSED = ("12-25",)
+STEPS = Steps(1, CLOSED)
 SPEC = MatrixSpec(("i0", "i1", "i2"), "US", CLOSED)
 
 
 @pytest.fixture
 def features(sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
-    rows = feature_rows(sales, plan, series, cutoff=CUTOFF, snapshot_id="x", closed_days=CLOSED)
+    rows = feature_rows(sales, plan, series, cutoff=CUTOFF, snapshot_id="x", steps=STEPS)
     return rows["demand"].join(rows["store_demand"], on="store_id")
 
 
@@ -37,7 +39,7 @@ def test_each_row_holds_the_values_of_its_target_day(
     features: pl.DataFrame, plan: pl.DataFrame, sales: pl.DataFrame
 ) -> None:
     x, closed = design_matrix(features, plan, 28, SPEC)
-    grid = target_days(features, 28)
+    grid = target_days(features, 28, STEPS)
     assert x.shape == (features.height * 28, len(INPUTS)) and not closed.any()
     for row in (0, 5, 40, 200):
         key = grid.row(row, named=True)
@@ -60,7 +62,7 @@ def test_each_row_holds_the_values_of_its_target_day(
 
 def test_the_plan_joins_by_target_day(features: pl.DataFrame, plan: pl.DataFrame) -> None:
     x, _ = design_matrix(features, plan, 28, SPEC)
-    grid = target_days(features, 28).with_columns(display=pl.Series(column(x, "display")))
+    grid = target_days(features, 28, STEPS).with_columns(display=pl.Series(column(x, "display")))
     planned = grid.filter((pl.col("store_id") == "s0") & (pl.col("item_id") == "i0"))
     assert planned.sort("ds")["display"].to_list() == [2.0] * 14 + [0.0] * 14
     assert grid.filter(pl.col("store_id") != "s0")["display"].sum() == 0
@@ -95,12 +97,12 @@ def test_actuals_are_zero_on_open_days_and_missing_on_closed_and_coming_ones() -
     days = [date(2017, 12, 23) + timedelta(days=k) for k in range(5)]
     grid = pl.DataFrame({"store_id": ["s"] * 5, "item_id": ["i"] * 5, "ds": days})
     sales = pl.DataFrame({"store_id": ["s"], "item_id": ["i"], "ds": [days[0]], "y": [4.0]})
-    y = actuals(grid, sales, until=date(2017, 12, 26), closed_days=CLOSED)["y"]
+    y = actuals(grid, sales, until=date(2017, 12, 26), steps=STEPS)["y"]
     assert y.to_list() == [4.0, 0.0, None, 0.0, None]
 
 
 def test_history_is_dense_from_the_first_sale(sales: pl.DataFrame, series: pl.DataFrame) -> None:
-    dense = history(sales, series, CUTOFF, CLOSED)
+    dense = history(sales, series, CUTOFF, STEPS)
     for _, rows in dense.group_by(KEYS):
         first, last = rows["ds"].min(), rows["ds"].max()
         assert last == CUTOFF and rows.height == (last - first).days + 1
@@ -108,8 +110,8 @@ def test_history_is_dense_from_the_first_sale(sales: pl.DataFrame, series: pl.Da
 
 
 def test_training_cutoffs_meet_every_weekday_and_each_other_again() -> None:
-    early = training_cutoffs(date(2017, 8, 13), date(2017, 3, 1))
-    later = training_cutoffs(date(2017, 9, 10), date(2017, 3, 1))
+    early = training_cutoffs(date(2017, 8, 13), date(2017, 3, 1), STEPS)
+    later = training_cutoffs(date(2017, 9, 10), date(2017, 3, 1), STEPS)
     assert set(early) <= set(later)
     assert {c.isoweekday() for c in early} == set(range(1, 8))
     assert early[0] >= date(2017, 3, 1) and early[-1] <= date(2017, 8, 13)

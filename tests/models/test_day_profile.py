@@ -31,15 +31,15 @@ def sales() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def features(sales: pl.DataFrame) -> pl.DataFrame:
     series, plan = sales.select("store_id", "item_id").unique(), pl.DataFrame(schema=PLAN)
-    views = feature_rows(sales, plan, series, cutoff=CUTOFF, snapshot_id="x", closed_days=())
+    views = feature_rows(sales, plan, series, cutoff=CUTOFF, snapshot_id="x", steps=SPEC.steps)
     return views["demand"].join(views["store_demand"], on="store_id").sort("store_id")
 
 
 def test_weekdays_and_the_course_of_the_month_are_found(
     sales: pl.DataFrame, features: pl.DataFrame
 ) -> None:
-    dense = history(sales, features, CUTOFF, ())
-    forecast = calendar_forecast(features, 28, fit_profile(dense, CUTOFF, "US"), SPEC)
+    dense = history(sales, features, CUTOFF, SPEC.steps)
+    forecast = calendar_forecast(features, 28, fit_profile(dense, CUTOFF, SPEC), SPEC)
     days = [CUTOFF + timedelta(days=k) for k in range(1, 29)]
     expected = 40 * np.array([busy(day) for day in days])
     assert np.abs(forecast[:28] / expected - 1).mean() < 0.1
@@ -48,27 +48,31 @@ def test_weekdays_and_the_course_of_the_month_are_found(
 
 def test_a_flat_chain_is_forecast_at_its_level(sales: pl.DataFrame) -> None:
     flat = sales.with_columns(y=pl.lit(3.0))
-    profile = fit_profile(history(flat, flat, CUTOFF, ()), CUTOFF, "US")
+    profile = fit_profile(history(flat, flat, CUTOFF, SPEC.steps), CUTOFF, SPEC)
     assert profile == pytest.approx([0.0] * len(profile), abs=1e-9)
 
 
 def test_later_sales_do_not_move_the_profile(sales: pl.DataFrame) -> None:
     early = CUTOFF - timedelta(days=28)
     later = sales.with_columns(y=pl.when(pl.col("ds") > early).then(99.0).otherwise("y"))
-    left, right = (fit_profile(history(s, s, early, ()), early, "US") for s in (sales, later))
+    left, right = (
+        fit_profile(history(s, s, early, SPEC.steps), early, SPEC) for s in (sales, later)
+    )
     assert left == right
 
 
 def test_a_day_on_which_the_chain_sold_nothing_teaches_nothing(sales: pl.DataFrame) -> None:
     shut = sales.with_columns(y=pl.when(pl.col("ds") == date(2017, 7, 4)).then(0.0).otherwise("y"))
     for frame in (sales, shut):
-        assert np.isfinite(fit_profile(history(frame, frame, CUTOFF, ()), CUTOFF, "US")).all()
+        assert np.isfinite(
+            fit_profile(history(frame, frame, CUTOFF, SPEC.steps), CUTOFF, SPEC)
+        ).all()
 
 
 def test_the_level_of_a_young_series_counts_the_days_since_its_first_sale(
     features: pl.DataFrame, sales: pl.DataFrame
 ) -> None:
-    profile = fit_profile(history(sales, sales, CUTOFF, ()), CUTOFF, "US")
+    profile = fit_profile(history(sales, sales, CUTOFF, SPEC.steps), CUTOFF, SPEC)
     young = features.with_columns(age_days=pl.lit(0.0), mean_28=80.0, mean_56=80.0)
     # Its only day is the cutoff, a Sunday, which is no busier than a Monday.
     monday = calendar_forecast(young, 1, profile, SPEC)[0]

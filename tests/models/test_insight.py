@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from data.steps import Steps
 from models.insight import accuracy, mean_prices, scored_overrides
 
 CUTOFF = date(2017, 9, 10)
@@ -90,6 +91,6 @@ def test_an_override_is_scored_once_its_days_are_over() -> None:
         }
     )
     sales = pl.DataFrame({"store_id": "1", "item_id": "A", "ds": [day, CUTOFF], "y": [4.0, 5.0]})
-    scored = scored_overrides(overrides, sales, CUTOFF)
+    scored = scored_overrides(overrides, sales, CUTOFF, Steps())
     assert scored["actual"].to_list() == [9.0, None, 0.0]
     assert scored["value_added"].to_list() == [4.0, None, 1.0]  # 10 is nearer to 9 than 4

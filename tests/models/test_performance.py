@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from data.schema import FORECAST
+from data.steps import Steps
 from models.backtest import TrainingData
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
 from models.dataset import history
@@ -18,7 +19,7 @@ CLOSED = ("12-25",)
 def issued(training_frames: TrainingData) -> pl.DataFrame:
     """Forecasts of the baselines, and of a version 3 that knows the truth but for one unit."""
     features = training_frames.features.filter(pl.col("cutoff") == ORIGIN)
-    dense = history(training_frames.sales, features, ORIGIN, CLOSED)
+    dense = history(training_frames.sales, features, ORIGIN, Steps(1, CLOSED))
     rows = baseline_forecasts(features, dense, 28, training_frames.spec)
     truth = training_frames.grid.filter(pl.col("cutoff") == ORIGIN)
     own = truth.with_columns(
@@ -29,7 +30,7 @@ def issued(training_frames: TrainingData) -> pl.DataFrame:
 
 
 def scored(issued: pl.DataFrame, data: TrainingData, until: date) -> object:
-    return score(issued, data.sales, version="3", horizon=28, until=until, closed_days=CLOSED)
+    return score(issued, data.sales, version="3", horizon=28, until=until, steps=Steps(1, CLOSED))
 
 
 def test_a_whole_horizon_is_compared_with_the_naive_forecast(

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from data.schema import QUANTILE_COLUMNS, SALES
+from data.steps import Steps
 from models import scores
 from models.scores import FINAL, PROVISIONAL, new_scores, performance, pinned, stability, stamped
 
@@ -52,7 +53,7 @@ def score(
 ) -> pl.DataFrame:
     forecasts = frames.get("issued", issued())
     return new_scores(
-        forecasts, before, known, PLANNED, until=until, maturity_days=7, closed_days=()
+        forecasts, before, known, PLANNED, until=until, maturity_days=7, steps=Steps()
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS
+from data.steps import Steps
 from data.warehouse import known_at_morning
 from models import backtest, conformal, forecaster
 from models.backtest import TrainingData, fold_cutoffs
@@ -53,7 +54,7 @@ def test_the_model_beats_the_seasonal_naive_forecast(trained: Training) -> None:
 
 def test_the_search_has_not_seen_the_holdout(trained: Training) -> None:
     seen = {c for c in trained.trials.columns if c.startswith("wrmsse 2017")}
-    folds = fold_cutoffs(CUTOFF, 28, 4)
+    folds = fold_cutoffs(CUTOFF, 28, 4, Steps())
     assert seen == {f"wrmsse {c}" for c in folds[:3]}
 
 
@@ -91,7 +92,7 @@ def test_the_same_seed_gives_the_same_booster(
 def test_no_forecast_or_training_row_moves_when_later_sales_change(
     training_frames: TrainingData,
 ) -> None:
-    fold = fold_cutoffs(CUTOFF, 28, 4)[1]
+    fold = fold_cutoffs(CUTOFF, 28, 4, Steps())[1]
     later = training_frames.sales.with_columns(
         y=pl.when(pl.col("ds") > fold).then(pl.col("y") * 50 + 7).otherwise("y")
     )
@@ -107,7 +108,7 @@ def test_no_forecast_or_training_row_moves_when_later_sales_change(
 def test_a_fold_learns_from_sales_as_they_were_known_at_its_cutoff(
     training_frames: TrainingData,
 ) -> None:
-    fold = fold_cutoffs(CUTOFF, 28, 4)[1]
+    fold = fold_cutoffs(CUTOFF, 28, 4, Steps())[1]
     revised = training_frames.sales.with_columns(
         y=pl.col("y") * 3, known_at=known_at_morning(CUTOFF, training_frames.timezone)
     )

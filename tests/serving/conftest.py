@@ -19,6 +19,7 @@ from data.schema import (
     STORE_FEATURES,
     quantile_column,
 )
+from data.steps import Steps
 from feature_repo.store import UnknownSeries
 from models.dataset import target_days
 from models.metrics import LEVELS
@@ -44,7 +45,7 @@ class ArithmeticModel:
     def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         factor = float("nan") if self.version == "nan" else float(self.version.split("-")[0])
         return (
-            target_days(features, horizon)
+            target_days(features, horizon, Steps())
             .join(features.select(*KEYS, "mean_7"), on=KEYS, maintain_order="left")
             .join(plan, on=[*KEYS, "ds"], how="left", maintain_order="left")
             .with_columns(y_hat=(pl.col("mean_7") + pl.col("display").fill_null(0)) * factor)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.steps import Steps
 from feature_repo.store import StaleFeatures
 from serving.snapshots import KEPT, Snapshots
 
@@ -24,19 +25,21 @@ def features(*rows: tuple[tuple[str, str], date, str]) -> pl.DataFrame:
 
 def test_the_plan_is_that_of_the_series_and_the_target_days(state: Path) -> None:
     asked = features((GROCERY, date(2017, 9, 10), "s1"))
-    plan = Snapshots(state / "snapshots").plan(asked, 2)
+    plan = Snapshots(state / "snapshots", Steps()).plan(asked, 2)
     assert plan.rows() == [("1", "GROCERY", date(2017, 9, 12), 3.0, 0.0)]
-    assert Snapshots(state / "snapshots").plan(asked, 1).is_empty()
+    assert Snapshots(state / "snapshots", Steps()).plan(asked, 1).is_empty()
 
 
 def test_a_series_without_a_plan_has_an_empty_one_with_the_columns(state: Path) -> None:
-    plan = Snapshots(state / "snapshots").plan(features((MEAT, date(2017, 9, 10), "s1")), 28)
+    plan = Snapshots(state / "snapshots", Steps()).plan(
+        features((MEAT, date(2017, 9, 10), "s1")), 28
+    )
     assert plan.is_empty()
     assert plan.columns == ["store_id", "item_id", "ds", "display", "mailer"]
 
 
 def test_a_snapshot_is_read_once(state: Path) -> None:
-    snapshots = Snapshots(state / "snapshots")
+    snapshots = Snapshots(state / "snapshots", Steps())
     asked = features((GROCERY, date(2017, 9, 10), "s1"))
     before = snapshots.plan(asked, 2)
     for file in (state / "snapshots" / "s1").iterdir():
@@ -46,7 +49,7 @@ def test_a_snapshot_is_read_once(state: Path) -> None:
 
 def test_only_a_few_snapshots_are_kept_in_memory(state: Path) -> None:
     folder = state / "snapshots"
-    snapshots = Snapshots(folder)
+    snapshots = Snapshots(folder, Steps())
     for i in range(KEPT + 1):
         (folder / f"x{i}").symlink_to(folder / "s1")
         snapshots.series(f"x{i}")
@@ -55,7 +58,7 @@ def test_only_a_few_snapshots_are_kept_in_memory(state: Path) -> None:
 
 def test_a_snapshot_that_is_not_there_is_named(state: Path) -> None:
     with pytest.raises(StaleFeatures, match=r"Snapshot s9 .*series\.parquet"):
-        Snapshots(state / "snapshots").series("s9")
+        Snapshots(state / "snapshots", Steps()).series("s9")
 
 
 keys = st.tuples(st.sampled_from("abc"), st.text("xyz", min_size=1, max_size=3))
@@ -63,7 +66,7 @@ keys = st.tuples(st.sampled_from("abc"), st.text("xyz", min_size=1, max_size=3))
 
 @given(series=st.lists(keys, unique=True, max_size=30), limit=st.integers(1, 7))
 def test_pages_put_together_are_the_whole_list(series: list[tuple[str, str]], limit: int) -> None:
-    snapshots = Snapshots(Path("unused"))
+    snapshots = Snapshots(Path("unused"), Steps())
     snapshots._series = lambda _id: sorted(series)  # type: ignore[assignment]
     for store_id in (None, "a"):
         wanted = sorted(k for k in series if store_id in (None, k[0]))
