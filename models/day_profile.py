@@ -1,7 +1,8 @@
 """How busy a day of the calendar is for the whole chain: ridge regression on its totals.
 
 A shock of a day hits every series at once, so thousands of series hold no more evidence about the
-calendar than their sum does. It is learnt there, with few coefficients; boosters learn the rest.
+calendar than their sum does. It is learnt there, with few coefficients; a store bends the week of
+the chain towards its own; boosters learn the rest.
 In weekly data a week stands where a day does.
 """
 
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from data.schema import WEEK
 from data.steps import Steps
 from feature_repo.calendar import public_holidays
 from models.dataset import MatrixSpec, cutoff_dates
@@ -26,7 +28,10 @@ FORGETTING = 200  # steps after which one counts half in the regression
 TINY = 1e-9
 ROUNDS = 4  # of level and calendar in turn
 LEVEL_WEIGHTS = {28: 0.4, 56: 0.6}  # of the means over the last so many days
-SHARE = 0.3  # of the calendar's forecast in the whole; the rest is the booster's
+STORE_POWER = 0.6  # of a store's own week
+STORE_PRIOR = 20.0  # units of a weekday that hold it back
+WEEKS = 12  # that a store's index of a weekday is the mean of
+SHARE = 0.4  # of the calendar's forecast in the whole; the rest is the booster's
 
 
 def _waves(place: int, length: float) -> list[float]:
@@ -111,8 +116,9 @@ def calendar_forecast(
 ) -> NDArray[np.float64]:
     """Level of each series times the factor of each target step, (features.height * horizon,).
 
-    The level is a mean of the last open steps, freed of how busy just these are. Rows are
-    ordered by series, then by step. Closed days have no forecast of their own: the caller knows.
+    The level is a mean of the last open steps, freed of how busy just these are; the factor is that
+    of the chain, in daily data bent to the week of the store. Rows are ordered by series, then by
+    step. Closed days have no forecast of their own: the caller knows.
     """
     cutoffs = cutoff_dates(features).to_list()
     around = {
@@ -124,8 +130,20 @@ def calendar_forecast(
         last = np.minimum(age, window - 1)  # a young series is younger than the window is long
         usual = np.array([around[c][1][n] for c, n in zip(cutoffs, last, strict=True)])
         level += weight * features[f"mean_{window}"].to_numpy() / np.maximum(usual, TINY)
-    after = np.stack([around[c][0] for c in cutoffs])
-    return (level[:, None] * after).ravel()
+    result = level[:, None] * np.stack([around[c][0] for c in cutoffs])
+    if spec.steps.days == 1:
+        first = np.array([c.isoweekday() for c in cutoffs])  # of Monday = 0: that of the first step
+        weekday = (first[:, None] + np.arange(horizon)) % 7
+        result *= np.take_along_axis(_store_week(features, profile), weekday, axis=1)
+    return result.ravel()
+
+
+def _store_week(features: pl.DataFrame, profile: Profile) -> NDArray[np.float64]:
+    """Factors (rows, Monday … Sunday) from the week of the chain towards that of each store."""
+    chain = np.exp(profile[:7])
+    own = features.select(f"store_dow_index_{d}" for d in WEEK).to_numpy() * chain.mean() / chain
+    units = features["store_mean_28"].to_numpy()[:, None] * WEEKS
+    return np.asarray(((units * own + STORE_PRIOR) / (units + STORE_PRIOR)) ** STORE_POWER)
 
 
 def with_calendar(

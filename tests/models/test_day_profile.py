@@ -43,7 +43,22 @@ def test_weekdays_and_the_course_of_the_month_are_found(
     days = [CUTOFF + timedelta(days=k) for k in range(1, 29)]
     expected = 40 * np.array([busy(day) for day in days])
     assert np.abs(forecast[:28] / expected - 1).mean() < 0.1
-    assert forecast[28:] == pytest.approx(forecast[:28] / 10)
+    assert forecast[28:] == pytest.approx(forecast[:28] / 10, rel=0.02)
+
+
+def test_a_store_bends_the_week_of_the_chain_towards_its_own(
+    sales: pl.DataFrame, features: pl.DataFrame
+) -> None:
+    profile = fit_profile(history(sales, features, CUTOFF, SPEC.steps), CUTOFF, SPEC)
+    quiet = features.with_columns(store_dow_index_6=pl.lit(0.5), store_dow_index_1=pl.lit(2.0))
+    usual, bent = (calendar_forecast(f, 14, profile, SPEC)[:14] for f in (features, quiet))
+    weekday = np.array([(CUTOFF + timedelta(days=k)).isoweekday() for k in range(1, 15)])
+    same = np.isin(weekday, (2, 3, 4, 5, 7))
+    assert bent[same] == pytest.approx(usual[same])
+    assert (bent[weekday == 1] > 1.3 * usual[weekday == 1]).all()
+    assert (bent[weekday == 6] < 0.6 * usual[weekday == 6]).all()
+    small = quiet.with_columns(store_mean_28=pl.lit(0.01))  # has shown next to nothing
+    assert calendar_forecast(small, 14, profile, SPEC)[:14] == pytest.approx(usual, rel=0.05)
 
 
 def test_a_flat_chain_is_forecast_at_its_level(sales: pl.DataFrame) -> None:
