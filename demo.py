@@ -167,7 +167,7 @@ def show_accuracy(settings: Settings) -> None:
         "wrmsse total": "total",
         "wrmsse series": "series",
         "bias": "bias",
-        "coverage 80 inside": "in 80 % band",
+        "coverage 80 of counts": "in 80 % band",
     }
     table = Table(
         title=f"28 days after {scores['cutoff'][0]}, forecast before they happened",

@@ -137,8 +137,7 @@ class Run:
             sales=sales,
             plan=plan.filter(pl.col("ds") <= cutoff),
             series=self.series,
-            version=self.model.version,
-            backtest_ratio=self.model.manifest.backtest["naive ratio"],
+            model=self.model.manifest,
             until=cutoff,
         )
         unusual = [f"{seen.quality.contract}: {r.check}" for r in seen.quality.failures]

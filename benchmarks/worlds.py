@@ -195,6 +195,10 @@ def _sold_out(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.
     return sales.filter(~_some(sales, KEYS, size, rng))
 
 
+def _lost_rows(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.DataFrame:
+    return sales.filter(~_chosen(sales, size, rng))
+
+
 def _promoted(plan: pl.DataFrame, size: float) -> pl.DataFrame:
     return plan.with_columns(pl.col("display", "mailer") * size)
 
@@ -225,6 +229,7 @@ SHIFTS = (
     Shift("quantities x 100", "quality", (0.05, 0.20), sales=_hundredfold),
     Shift("prices in cents", "quality", (0.05, 0.20), sales=_cents),
     Shift("stores missing", "quality", (0.15, 0.30), sales=_lost_stores),
+    Shift("rows missing", "quality", (0.30, 0.50), sales=_lost_rows),
     Shift("zeros", "quality", (0.05, 0.10), sales=_zeroed),
     Shift("holiday moved", "none", (1, 2), sales=_moved),
 )

@@ -59,7 +59,7 @@ def _rows(seen: Mapping[str, float | int | str | None]) -> list[Row]:
         ("Loss that piled up over the weeks", _text(seen["loss_cusum"]), f"{gates.LOSS_CUSUM:g}"),
         ("Bias that piled up, + is too much", _text(seen["bias_cusum"]), f"± {gates.BIAS_CUSUM:g}"),
         (
-            "Sales inside the 80 % band, with 95 % bounds",
+            "Sales that the 80 % band holds, with 95 % bounds",
             f"{_text(seen['coverage_80'])} ({bounds})",
             f"{low:g} to {high:g}",
         ),

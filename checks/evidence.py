@@ -24,6 +24,7 @@ from models.decay import (
     naive_weeks,
     weekly_losses,
 )
+from models.forecaster import Manifest
 from models.metrics import level_scales
 from models.performance import with_actuals
 
@@ -82,15 +83,14 @@ def evidence(
     sales: pl.DataFrame,
     plan: pl.DataFrame,
     series: pl.DataFrame,
-    version: str,
-    backtest_ratio: float,
+    model: Manifest,
     until: date,
 ) -> Evidence:
     """Measures the state of a day, as everything was known then.
 
-    `issued` are the ledger's forecasts (FORECAST and `model`) of `version` and of seasonal naive,
+    `issued` are the ledger's forecasts (FORECAST and `model`) of `model` and of seasonal naive,
     `sales` and `plan` (schema SALES and PLAN) what was known, the plan of past days. `series` are
-    those that are forecast, `backtest_ratio` the version's loss over seasonal naive's when trained.
+    those that are forecast.
     """
     quiet = holidays_of(until, settings.holiday_country)
     week = until - timedelta(days=7)
@@ -99,15 +99,13 @@ def evidence(
     muted = {w for w in rows["week"].unique().to_list() if _holiday_in(w, quiet)}
     return Evidence(
         until=until,
-        version=version,
+        version=model.version,
         quality=against_history(fresh, sales, steps=settings.steps),
         drift=weekly_drift(
             rows, COVARIATES, until=until, muted=muted, statistics=settings.drift_statistics
         ),
         muted=_holiday_in(until, quiet),
-        decay=decay(
-            settings, issued, sales, series, version=version, backtest=backtest_ratio, until=until
-        ),
+        decay=decay(settings, issued, sales, series, model=model, until=until),
     )
 
 
@@ -117,11 +115,11 @@ def decay(
     sales: pl.DataFrame,
     series: pl.DataFrame,
     *,
-    version: str,
-    backtest: float,
+    model: Manifest,
     until: date,
 ) -> Decay:
     """Layer of performance alone; arguments as for `evidence`."""
+    version, backtest = model.version, model.backtest["naive ratio"]
     since = until - timedelta(days=JUDGED_DAYS)
     recent = issued.filter((pl.col("ds") > since) & (pl.col("ds") <= until))
     scored = with_actuals(recent, sales, until=until, steps=settings.steps)
@@ -144,7 +142,7 @@ def decay(
         loss_ratio=None if naive is None else naive / backtest,
         naive_ratio=naive,
         naive_weeks=naive_weeks(weeks),
-        coverage=coverage_80(month, draws=DRAWS, seed=settings.seed),
+        coverage=coverage_80(month, model.calibration, draws=DRAWS, seed=settings.seed),
     )
 
 

@@ -34,14 +34,15 @@ def scored_since(cutoff: date) -> date:
 
 
 def score_issued(
-    settings: Settings, snapshot: Path, version: str, issued: pl.DataFrame
+    settings: Settings, snapshot: Path, champion: Forecaster, issued: pl.DataFrame
 ) -> Performance:
     """Scores forecasts, those issued since `scored_since`, against the snapshot's sales."""
     _, cutoff, sales, _ = read_snapshot(snapshot)
     return score(
         issued,
         sales,
-        version=version,
+        version=champion.version,
+        calibration=champion.manifest.calibration,
         horizon=settings.horizon,
         until=cutoff,
         steps=settings.steps,
@@ -68,8 +69,7 @@ def measure(
         sales=sales,
         plan=plan,
         series=series,
-        version=champion.version,
-        backtest_ratio=champion.manifest.backtest["naive ratio"],
+        model=champion.manifest,
         until=cutoff,
     )
 

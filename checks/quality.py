@@ -1,14 +1,15 @@
 """Are new sales what this source has delivered so far? Checks against its own history. Pure.
 
 A contract says what any delivery must keep; these say what is usual here. They look for what a
-fault in a system does (a factor, a gap, zeros) and leave alone what customers do (a fifth fewer
-units, prices that rise), which is for the tests of drift and of matured forecasts.
+fault in a system does (a factor, a gap, zeros) and leave alone what customers do (a third fewer
+trips, prices that rise), which is for the tests of drift and of matured forecasts.
 """
 
 from datetime import date, timedelta
 
 import polars as pl
 
+from checks.missing import SERIES, STORES, missing
 from checks.report import CheckResult, ContractReport
 from data.schema import KEYS
 from data.steps import Steps
@@ -32,6 +33,8 @@ LIMITS = {
     "steady stores without a row": 0.08,
     "steady series without a row": 0.08,
     "rows against the weeks before, robust z": 12.0,
+    STORES: 0.12,
+    SERIES: 0.05,
 }
 
 
@@ -49,12 +52,14 @@ def against_history(fresh: pl.DataFrame, before: pl.DataFrame, *, steps: Steps) 
     )
     if before["ds"].n_unique() * steps.days < LEAST_HISTORY_DAYS:
         return ContractReport("history", ())
-    open_days = steps.days * sum(not steps.is_closed(ds) for ds in _steps(fresh, steps))
+    opened = [ds for ds in _steps(fresh, steps) if not steps.is_closed(ds)]
+    open_days = steps.days * len(opened)
     measured = {
         **_rows_of_series(fresh, before),
         **_zeros(fresh, before),
         **_silent(fresh, before, open_days),
         **_volume(fresh, before, open_days),
+        **missing(fresh.filter(pl.col("ds").is_in(opened)), before),
     }
     return ContractReport("history", tuple(_result(k, v) for k, v in measured.items()))
 

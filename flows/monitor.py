@@ -27,12 +27,12 @@ DRIFT_EVENT = "shelfcast.drift.detected"
 
 
 @task
-def score_matured(settings: Settings, snapshot: Path, version: str) -> Performance:
+def score_matured(settings: Settings, snapshot: Path, champion: Forecaster) -> Performance:
     """Scores the ledger against the sales that are known now and keeps the scores."""
     since = monitoring.scored_since(read_snapshot(snapshot)[1])
     with connect(settings) as con:
         issued = ledger.issued_forecasts(con, since)
-        performance = monitoring.score_issued(settings, snapshot, version, issued)
+        performance = monitoring.score_issued(settings, snapshot, champion, issued)
         stamped = performance.scores.with_columns(scored_at=pl.lit(clock(settings, con)[1]))
         ledger.append(con, "scores", stamped)
     return performance
@@ -98,7 +98,7 @@ def monitor(publish: bool = True) -> Monitoring:
     champion = registry.load(settings)
     with writing():
         snapshot = take_snapshot(settings)
-        performance = score_matured(settings, snapshot, champion.version)
+        performance = score_matured(settings, snapshot, champion)
         state = measure(settings, snapshot, champion)
         publish_tables(settings, snapshot)
     seen = state.evidence

@@ -11,11 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data.schema import KEYS, QUANTILE_COLUMNS
+from models.conformal import Calibration, inside
 
 # An item is DEPARTMENT or DEPARTMENT|CATEGORY.
 DEPARTMENT = pl.col("item_id").str.split("|").list.first()
 # 1 for the first seven days after the cutoff, whatever the length of a step.
 LEAD_WEEK = ((pl.col("ds") - pl.col("cutoff")).dt.total_days().cast(pl.Int32) - 1) // 7 + 1
+COVERAGE = "coverage 80 of counts"  # name of what coverage_of_counts gives
 LEVELS: dict[str, list[str]] = {
     "total": [],
     "store": ["store_id"],
@@ -181,6 +183,16 @@ def pit_coverage(u: NDArray[np.float64], level: float) -> float:
     this one covers `level` when the distribution is right (Czado et al., Biometrics 65(4), 2009).
     """
     return float(((u > (1 - level) / 2) & (u <= (1 + level) / 2)).mean())
+
+
+def coverage_of_counts(scored: pl.DataFrame, calibration: Calibration) -> float:
+    """Coverage of the 80 % interval, 0.8 when the distribution is right; NaN without a row.
+
+    `coverage` counts the ends of an interval whole, and holds more of a count than the level says.
+    """
+    rows = scored.filter(pl.col("y").is_not_null())
+    y, y_hat, step = (rows[c].to_numpy() for c in ("y", "y_hat", "step"))
+    return float(inside(y, y_hat, step, calibration, 0.8).mean()) if len(y) else float("nan")
 
 
 def coverage(scored: pl.DataFrame, low: str, high: str) -> dict[str, float]:

@@ -8,8 +8,19 @@ import polars as pl
 from data.schema import KEYS
 from data.steps import Steps
 from models.baselines import SEASONAL_NAIVE
+from models.conformal import Calibration
 from models.dataset import actuals, history
-from models.metrics import LEAD_WEEK, bias, coverage, level_scales, pinball, summary, wape
+from models.metrics import (
+    COVERAGE,
+    LEAD_WEEK,
+    bias,
+    coverage,
+    coverage_of_counts,
+    level_scales,
+    pinball,
+    summary,
+    wape,
+)
 
 SCORES: dict[str, type[pl.DataType]] = {
     "model": pl.String,
@@ -55,6 +66,7 @@ def score(
     sales: pl.DataFrame,
     *,
     version: str,
+    calibration: Calibration,
     horizon: int,
     until: date,
     steps: Steps,
@@ -62,20 +74,23 @@ def score(
     """Scores the ledger's forecasts of a version and of the baselines against what was sold.
 
     `issued` has the columns FORECAST and `model` (a version or a baseline's name), `sales` what is
-    known now (schema SALES).
+    known now (schema SALES), `calibration` is the version's.
     """
     matured = with_actuals(issued, sales, until=until, steps=steps)
     own = matured.filter(pl.col("model") == version)
     whole = own.group_by("cutoff").agg(pl.col("step").max()).filter(pl.col("step") == horizon)
     cutoff: date | None = whole["cutoff"].max() if whole.height else None  # type: ignore[assignment]
     table = _table(matured, sales, cutoff, steps) if cutoff else _long([])
+    if cutoff:
+        held = coverage_of_counts(own.filter(pl.col("cutoff") == cutoff), calibration)
+        table = pl.concat([table, _long([(version, COVERAGE, held)])])
     figures = {(m, k): v for m, k, v in table.iter_rows()}
     mine, naive = (figures.get((m, "wrmsse mean")) for m in (version, SEASONAL_NAIVE))
     return Performance(
         matured_days=own["ds"].n_unique(),
         cutoff=cutoff,
         naive_ratio=mine / naive if mine is not None and naive else None,
-        coverage_80=figures.get((version, "coverage 80 inside")),
+        coverage_80=figures.get((version, COVERAGE)),
         bias=figures.get((version, "bias")),
         scores=pl.concat([_scores(matured), _whole(table, cutoff)]),
         table=table,

@@ -11,7 +11,7 @@ from models import registry
 from models.backtest import Fold, TrainingData
 from models.comparison import ON, compare, paired_losses, scales_of, with_slices
 from models.forecaster import Forecaster
-from models.metrics import bias
+from models.metrics import COVERAGE, bias
 from models.training import Training
 
 LEAST_ORIGINS = 4
@@ -73,7 +73,7 @@ def evidence_against(
         "paired_bias": None,
         "champion_bias": None,
         "moved": None,
-        "coverage_80": figures["coverage 80 inside"],
+        "coverage_80": figures[COVERAGE],
         "bias": figures["bias"],
         "naive_ratio": figures["naive ratio"],
         "has_champion": champion is not None,

@@ -12,7 +12,7 @@ from models import conformal, gbm, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
 from models.forecaster import Manifest
-from models.metrics import summary
+from models.metrics import COVERAGE, coverage_of_counts, summary
 from models.search import best_parameters, trials_table, tune
 
 CHALLENGER = "lightgbm"
@@ -102,9 +102,11 @@ def _fitted(
     newest = [fold.forecast(parameters, seed) for fold in recent]
     last = data.fold(_folds(data)[-1])
     unseen = last.forecast(parameters, seed)
-    holdout = _banded(unseen, _calibration(newest, data.horizon))
+    earlier = _calibration(newest, data.horizon)
+    holdout = _banded(unseen, earlier)
     backtest = _judge(data, last, holdout)
     figures = dict(backtest.filter(pl.col("model") == CHALLENGER).select("metric", "value").rows())
+    figures[COVERAGE] = coverage_of_counts(unseen, earlier)
     naive = backtest.filter(
         (pl.col("model") == SEASONAL_NAIVE) & (pl.col("metric") == "wrmsse mean")
     )["value"].item()

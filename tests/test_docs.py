@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import documents, fill
-from checks import drift, gates, quality
+from checks import drift, gates, missing, quality
 from data.settings import ROOT
 from docs import reference, scorecard
 
@@ -79,7 +79,7 @@ def test_the_readme_is_short_and_shows_what_the_demo_prints() -> None:
         assert part in shown
 
 
-@pytest.mark.parametrize("module", [quality, drift, gates], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [quality, missing, drift, gates], ids=lambda m: m.__name__)
 def test_every_threshold_of_the_retraining_gate_is_explained_as_it_is(module) -> None:
     page = (ROOT / "docs" / "gates.md").read_text()
     room = module.__name__.split(".")[1]

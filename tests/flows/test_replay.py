@@ -15,7 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from checks import monitoring
 from checks.policies import policy
-from checks.replay import Replay, day, issued, snapshot_of
+from checks.replay import Replay, day, issued, load, snapshot_of
 from checks.replay_decisions import decide, ledger_of, serving, walk
 from data import ledger
 from data.settings import Settings
@@ -99,9 +99,9 @@ def test_the_day_has_the_same_forecasts(played: Settings, replayed: Replay) -> N
 
 
 def test_the_day_has_the_same_scores(played: Settings, replayed: Replay) -> None:
-    version = serving(replayed, GATED, DAY)
+    champion = load(replayed, serving(replayed, GATED, DAY))
     here = monitoring.score_issued(
-        replayed.settings, snapshot_of(replayed, DAY), version, ledger_of(replayed, GATED, DAY)
+        replayed.settings, snapshot_of(replayed, DAY), champion, ledger_of(replayed, GATED, DAY)
     ).scores
     with connect(played) as con:
         there = con.sql("SELECT * FROM scores").pl().select(here.columns)

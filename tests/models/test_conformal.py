@@ -54,6 +54,20 @@ def test_the_transform_agrees_with_the_quantiles(table: Calibration) -> None:
     assert (u[y < bands[:, 1]] <= 0.9 + 1e-9).all() and (u[y > bands[:, 1]] >= 0.9 - 1e-9).all()
 
 
+def test_coverage_of_counts_is_what_the_draws_give_on_average_and_needs_none(
+    table: Calibration,
+) -> None:
+    y, y_hat, step = ACTUALS[NEW][:3000], MEANS[NEW][:3000], STEPS[NEW][:3000]
+    share = conformal.inside(y, y_hat, step, table, 0.8)
+    drawn = [conformal.pit(y, y_hat, step, table, seed=k) for k in range(200)]
+    expected = np.mean([(u > 0.1) & (u <= 0.9) for u in drawn], axis=0)
+    assert np.abs(share - expected).max() < 0.15 and abs((share - expected).mean()) < 0.002
+    assert share.min() >= 0 and share.max() <= 1
+    bands = conformal.apply(y_hat, step, table, (0.1, 0.9))
+    closed = ((y >= bands[:, 0]) & (y <= bands[:, 1])).mean()
+    assert closed > 0.85 and abs(share.mean() - 0.8) < 0.02
+
+
 def test_a_rank_has_the_finite_sample_correction() -> None:
     u = np.arange(1.0, 200.0) / 200  # 199 values: 90 % is the 180th, 10 % the 20th
     ranks = dict(zip(GRID, conformal._ranks(u, u), strict=True))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.baselines import SEASONAL_NAIVE
+from models.conformal import GRID, LEADS, Calibration
 from models.decay import coverage_80, cusum, log_ratios, naive_weeks, weekly_losses
 from models.metrics import level_scales
 
@@ -106,19 +107,22 @@ def test_weeks_no_better_than_naive_count_from_the_newest_back() -> None:
 def test_coverage_has_wider_bounds_when_a_store_misses_as_a_whole() -> None:
     rng = np.random.default_rng(1)
     together = np.repeat(rng.random(50) < 0.8, 40)
+    plain = Calibration(28, [], [0.1], [[list(GRID)] * LEADS])
     alone = rng.permutation(together)
     found = []
     for inside in (together, alone):
         frame = pl.DataFrame({"store_id": np.repeat([f"s{k}" for k in range(50)], 40)})
-        frame = frame.with_columns(y=pl.Series(np.where(inside, 1.0, 9.0)))
-        frame = frame.with_columns(pl.lit(0.0).alias("q0.1"), pl.lit(2.0).alias("q0.9"))
-        found.append(coverage_80(frame, draws=400, seed=1))
+        frame = frame.with_columns(y=pl.Series(np.where(inside, 5.0, 30.0)))
+        frame = frame.with_columns(y_hat=5.0, step=pl.lit(3))
+        found.append(coverage_80(frame, plain, draws=400, seed=1))
+    assert found[0].share == pytest.approx(together.mean())
     assert found[0].share == found[1].share
     assert found[0].high - found[0].low > 2 * (found[1].high - found[1].low)
     assert found[0].low < found[0].share < found[0].high
 
 
-def test_without_quantiles_there_is_no_coverage(scored: pl.DataFrame) -> None:
-    assert coverage_80(scored.clear(), draws=10, seed=1) is None
-    blank = scored.with_columns(pl.lit(None, pl.Float64).alias("q0.1"))
-    assert coverage_80(blank, draws=10, seed=1) is None
+def test_without_an_actual_there_is_no_coverage(scored: pl.DataFrame) -> None:
+    plain = Calibration(28, [], [0.1], [[list(GRID)] * LEADS])
+    assert coverage_80(scored.clear(), plain, draws=10, seed=1) is None
+    blank = scored.with_columns(pl.lit(None, pl.Float64).alias("y"))
+    assert coverage_80(blank, plain, draws=10, seed=1) is None

@@ -7,12 +7,14 @@ from data.schema import FORECAST
 from data.steps import Steps
 from models.backtest import TrainingData
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
+from models.conformal import GRID, LEADS, Calibration
 from models.dataset import history
 from models.performance import SCORES, score
 
 CUTOFF = date(2017, 9, 10)
 ORIGIN = CUTOFF - timedelta(days=28)
 CLOSED = ("12-25",)
+PLAIN = Calibration(28, [], [0.1], [[list(GRID)] * LEADS])
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,15 @@ def issued(training_frames: TrainingData) -> pl.DataFrame:
 
 
 def scored(issued: pl.DataFrame, data: TrainingData, until: date) -> object:
-    return score(issued, data.sales, version="3", horizon=28, until=until, steps=Steps(1, CLOSED))
+    return score(
+        issued,
+        data.sales,
+        version="3",
+        calibration=PLAIN,
+        horizon=28,
+        until=until,
+        steps=Steps(1, CLOSED),
+    )
 
 
 def test_a_whole_horizon_is_compared_with_the_naive_forecast(
@@ -39,7 +49,7 @@ def test_a_whole_horizon_is_compared_with_the_naive_forecast(
     result = scored(issued, training_frames, CUTOFF)
     assert result.matured_days == 28 and result.cutoff == ORIGIN
     assert 0 < result.naive_ratio < 1
-    assert result.coverage_80 == 1.0
+    assert 0.9 < result.coverage_80 < 1  # a forecast that is one unit off is near, not certain
     units = training_frames.grid.filter(pl.col("cutoff") == ORIGIN)
     assert result.bias == pytest.approx(units.height / units["y"].sum())
     assert SEASONAL_NAIVE in result.table["model"].to_list()
