@@ -41,7 +41,7 @@ lint: $(INSTALLED) ## Check style, format, types and which room imports which.
 	@$(BIN)/lint-imports
 
 .PHONY: screenshots
-screenshots: $(INSTALLED) ## Take the documents' pictures of the planner's page from the running stack.
+screenshots: $(INSTALLED) ## Take the documents' pictures of every page from the running stack.
 	@$(PYTHON) -m benchmarks.screenshots
 
 format: $(INSTALLED) ## Format the code and fix what can be fixed by itself.

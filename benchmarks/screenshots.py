@@ -1,6 +1,7 @@
-"""Takes the documents' pictures of the planner's page from the running stack.
+"""Takes the documents' pictures of every page that a user meets from the running stack.
 
-Run by `make screenshots` after `make demo`; writes docs/images/planner*.png.
+Run by `make screenshots` after `make demo`; writes docs/images. It fails when a page shows no rows.
+`python -m benchmarks.screenshots prefect` takes those whose name begins so.
 """
 
 import sys
@@ -8,6 +9,7 @@ import sys
 import httpx
 from playwright.sync_api import Browser, Page
 
+from benchmarks import interfaces
 from benchmarks.browser import USABLE, chromium
 from data.settings import ROOT, Settings
 
@@ -37,22 +39,31 @@ def keep(picture: bytes, name: str) -> None:
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1024:.0f} KiB")
 
 
-def take(url: str) -> None:
-    with chromium() as browser:
-        wide = opened(browser, url, viewport=WIDE, color_scheme="light")
-        keep(wide.screenshot(), "planner.png")
-        with_promotion(wide)
-        keep(wide.locator("#series").screenshot(), "planner-what-if.png")
-        keep(wide.locator("#accuracy").screenshot(), "planner-accuracy.png")
-        keep(wide.locator(".pair:has(#orders)").screenshot(), "planner-order.png")
-        phone = opened(browser, url, viewport=PHONE, color_scheme="dark")
-        keep(phone.screenshot(), "planner-phone.png")
+def take_planner(browser: Browser, url: str) -> None:
+    wide = opened(browser, url, viewport=WIDE, color_scheme="light")
+    keep(wide.screenshot(), "planner.png")
+    with_promotion(wide)
+    keep(wide.locator("#series").screenshot(), "planner-what-if.png")
+    keep(wide.locator("#accuracy").screenshot(), "planner-accuracy.png")
+    keep(wide.locator(".pair:has(#orders)").screenshot(), "planner-order.png")
+    phone = opened(browser, url, viewport=PHONE, color_scheme="dark")
+    keep(phone.screenshot(), "planner-phone.png")
+
+
+def main(wanted: str) -> None:
+    settings = Settings()
+    with chromium() as browser, interfaces.feast_ui(settings) as feast:
+        for shot in interfaces.shots(settings, feast):
+            if shot.name.startswith(wanted):
+                keep(interfaces.picture(browser, shot), f"{shot.name}.png")
+        if "planner".startswith(wanted):
+            take_planner(browser, f"{settings.serve_url}/")
 
 
 if __name__ == "__main__":
-    address = Settings().serve_url + "/"
     try:
-        httpx.get(address, timeout=5).raise_for_status()
+        main(sys.argv[1] if len(sys.argv) > 1 else "")
+    except interfaces.NoRows as error:
+        sys.exit(str(error))
     except httpx.HTTPError as error:
-        sys.exit(f"The stack does not answer at {address} ({error}); run `make demo` first.")
-    take(address)
+        sys.exit(f"The stack does not answer ({error}); run `make demo` first.")
