@@ -19,6 +19,14 @@ FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 9, 10)
 ZONE = "America/New_York"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The real stack starts first and stays with one worker; so do the tests of each file."""
+    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+    for item in items:
+        stack = item.get_closest_marker("end_to_end")
+        item.add_marker(pytest.mark.xdist_group("end_to_end" if stack else item.path.name))
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path / "state", _env_file=None)
