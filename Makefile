@@ -22,22 +22,22 @@ test: $(INSTALLED) ## Run all tests, the end-to-end test on the real components 
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
 
 up: $(INSTALLED) ## Start the local stack: Prefect, MLflow and Ray Serve.
-	@$(PYTHON) stack.py up
+	@$(PYTHON) -m stack up
 
 down: $(PYTHON) ## Stop the local stack.
-	@$(PYTHON) stack.py down
+	@$(PYTHON) -m stack down
 
 .PHONY: rollback
 rollback: $(PYTHON) ## Serve the model before the present one again.
 	@$(PYTHON) -m serving.rollback
 
 status: $(PYTHON) ## Show the processes of the stack and whether they are healthy.
-	@$(PYTHON) stack.py status
+	@$(PYTHON) -m stack status
 
 lint: $(INSTALLED) ## Check style, format, types and which room imports which.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(ROOMS) stack.py demo.py
+	@$(BIN)/mypy $(ROOMS) stack demo.py
 	@$(BIN)/lint-imports
 
 .PHONY: screenshots
@@ -84,7 +84,7 @@ bundle: docs ## Pack code, documents and PDFs into one ZIP.
 	@echo "shelfcast.zip holds the code and the documents of the last commit."
 
 clean: $(PYTHON) ## Delete everything that was written at run time; asks first.
-	@$(PYTHON) stack.py clean
+	@$(PYTHON) -m stack clean
 
 $(INSTALLED): uv.lock pyproject.toml | $(UV)
 	@echo "Installing the locked packages into .venv (1.8 GB; minutes when none is cached) ..."

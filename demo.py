@@ -11,9 +11,9 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-import stack
 from data.settings import Settings
 from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sales_as_of
+from stack.commands import up
 
 OUT = Console(highlight=False, soft_wrap=True)
 RUN_LIMIT_SECONDS = 1800
@@ -204,7 +204,7 @@ def run(settings: Settings) -> None:
 def main() -> int:
     """Runs the demonstration; 1 when a step failed, with its message printed."""
     settings, started = Settings(), time.monotonic()
-    if stack.up(settings):
+    if up(settings):
         return 1
     try:
         run(settings)

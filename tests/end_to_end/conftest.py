@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-import stack
 from data.settings import ROOT, Settings
+from stack.processes import families, read
+from stack.programs import environment
 
 
 def free_ports(names: list[str]) -> dict[str, int]:
@@ -29,10 +30,10 @@ def free_ports(names: list[str]) -> dict[str, int]:
 
 def listening(settings: Settings) -> dict[int, set[str]]:
     """Addresses that each live process of the stack listens on, by process id."""
-    record = stack.read(settings)
+    record = read(settings)
     assert record is not None
     found: dict[int, set[str]] = {}
-    for members in stack.families(record).values():
+    for members in families(record).values():
         for pid, _ in members:
             try:
                 connections = psutil.Process(pid).net_connections("tcp")
@@ -57,7 +58,7 @@ def running() -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def demo(running: Settings) -> Iterator[str]:
     """What the first `demo.py` prints; the stack stays up for the other tests."""
-    env = stack.environment(running)
+    env = environment(running)
     command = [sys.executable, "demo.py"]
     try:
         done = subprocess.run(
@@ -66,4 +67,4 @@ def demo(running: Settings) -> Iterator[str]:
         assert done.returncode == 0, done.stdout + done.stderr
         yield done.stdout
     finally:
-        subprocess.run([sys.executable, "stack.py", "down"], cwd=ROOT, env=env, timeout=120)
+        subprocess.run([sys.executable, "-m", "stack", "down"], cwd=ROOT, env=env, timeout=120)

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,6 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import expect
 
-import stack
 from benchmarks.browser import chromium
 from data.schema import KEYS
 from data.settings import ROOT, Settings
@@ -26,6 +26,8 @@ from demo import Prefect, RunFailed, follow
 from feature_repo import store
 from models.assembly import features_as_known
 from models.forecaster import Forecaster
+from stack.processes import families, find, read
+from stack.programs import MLFLOW, PREFECT, environment, port_problem
 
 from .conftest import listening
 
@@ -203,7 +205,7 @@ def test_a_second_demo_skips_what_is_done_and_asks_the_gate_again(
 ) -> None:
     with connect(running) as con:
         before = _decisions(con)
-    env = stack.environment(running)
+    env = environment(running)
     done = subprocess.run(
         [sys.executable, "demo.py"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900
     )
@@ -246,16 +248,16 @@ def test_everything_listens_on_loopback_only(running: Settings, demo: str) -> No
 def test_a_prefect_server_that_hangs_is_named_with_what_to_do(
     running: Settings, prefect: Prefect
 ) -> None:
-    record = stack.read(running)
+    record = read(running)
     assert record is not None
-    server = stack.find(record.processes[stack.PREFECT])
+    server = find(record.processes[PREFECT])
     assert server is not None
     server.suspend()
     try:
         done = subprocess.run(
             [sys.executable, "demo.py"],
             cwd=ROOT,
-            env=stack.environment(running),
+            env=environment(running),
             capture_output=True,
             text=True,
             timeout=60,
@@ -271,9 +273,9 @@ def test_a_prefect_server_that_hangs_is_named_with_what_to_do(
 def test_a_mlflow_server_that_is_gone_fails_the_run_in_one_sentence(
     running: Settings, prefect: Prefect
 ) -> None:
-    record = stack.read(running)
+    record = read(running)
     assert record is not None
-    server = stack.find(record.processes[stack.MLFLOW])
+    server = find(record.processes[MLFLOW])
     assert server is not None
     stopped = [server, *server.children(recursive=True)]
     for process in stopped:
@@ -311,22 +313,22 @@ def test_nothing_goes_round_the_feature_store(
         answer = api.post("/v1/forecasts", json={"series": [series]})
         if answer.status_code != 200:
             break
-        stack.time.sleep(1)
+        time.sleep(1)
     assert answer.status_code == 503 and "demand_v1" in answer.text
     follow(prefect, "materialize/materialize", {})
 
 
 def test_down_leaves_no_process_and_no_port(running: Settings, demo: str) -> None:
-    record = stack.read(running)
+    record = read(running)
     assert record is not None
-    members = [m for found in stack.families(record).values() for m in found]
-    env = stack.environment(running)
+    members = [m for found in families(record).values() for m in found]
+    env = environment(running)
     done = subprocess.run(
-        [sys.executable, "stack.py", "down"], cwd=ROOT, env=env, capture_output=True, text=True
+        [sys.executable, "-m", "stack", "down"], cwd=ROOT, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [m for m in members if stack.find(m)] == []
-    assert stack.port_problem(running) is None
+    assert [m for m in members if find(m)] == []
+    assert port_problem(running) is None
     assert not any(
         str(running.state_dir) in " ".join(p.info["cmdline"] or [])
         for p in psutil.process_iter(["cmdline"])

@@ -12,7 +12,6 @@ import mlflow
 import polars as pl
 import pytest
 
-import stack
 from data.settings import Settings
 from models import registry
 from models.backtest import TrainingData
@@ -20,6 +19,7 @@ from models.forecaster import Forecaster, NoChampion
 from models.promotion import evidence
 from models.tracking import log_report
 from models.training import Training, train
+from stack.programs import MLFLOW, command_lines, environment
 
 CUTOFF = date(2017, 9, 10)
 NOW, HOUR = datetime(2026, 11, 24, 9, tzinfo=UTC), timedelta(hours=1)
@@ -36,8 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings whose MLflow server answers."""
     folder = tmp_path_factory.mktemp("mlflow")
     settings = Settings(_env_file=None, state_dir=folder, mlflow_port=free_port())
-    command = stack.commands(settings, str(folder))[stack.MLFLOW]
-    process = subprocess.Popen(command, env=stack.environment(settings), cwd=folder)
+    command = command_lines(settings, str(folder))[MLFLOW]
+    process = subprocess.Popen(command, env=environment(settings), cwd=folder)
     try:
         for _ in range(600):
             try:
@@ -125,7 +125,7 @@ def test_a_dead_server_is_one_sentence_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
-        monkeypatch.setenv(name, stack.environment(Settings(_env_file=None))[name])
+        monkeypatch.setenv(name, environment(Settings(_env_file=None))[name])
     settings = Settings(_env_file=None, state_dir=tmp_path, mlflow_port=free_port())
     with pytest.raises(registry.RegistryUnreachable, match=r"does not answer; start it with"):
         registry.version_of(settings, registry.CHAMPION)

@@ -1,0 +1,1 @@
+"""The local stack, supervised: Prefect, MLflow and Ray Serve on this machine."""

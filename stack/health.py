@@ -1,0 +1,96 @@
+"""Whether the processes of the stack are well, asked over HTTP."""
+
+import os
+import secrets
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from data.settings import Settings
+from stack.programs import API, DEPLOYMENTS, MLFLOW, POOL, PREFECT, RAY, RUNNER, WORKER, WRITER
+
+SERVE = "/api/serve/applications/"
+
+
+def call(
+    method: str, url: str, body: object = None, *, token: str = "", seconds: float = 5.0
+) -> tuple[int, Any]:
+    """HTTP status and decoded JSON (or text) of the answer; (0, None) when there is none."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:  # plain HTTP: a client that verifies certificates takes 20 ms of a core to build
+        with httpx.Client(trust_env=False, verify=False, timeout=seconds) as client:
+            answer = client.request(method, url, json=body, headers=headers)
+    except httpx.HTTPError:
+        return 0, None
+    try:
+        return answer.status_code, answer.json()
+    except ValueError:
+        return answer.status_code, answer.text
+
+
+def url_of(settings: Settings, name: str) -> str:
+    """Where a human finds it; empty for what has no page."""
+    prefect = settings.prefect_ui_url
+    pages = {PREFECT: prefect, DEPLOYMENTS: f"{prefect}/deployments", MLFLOW: settings.mlflow_url}
+    pages |= {RAY: settings.ray_dashboard_url, API: f"{settings.serve_url}/docs"}
+    return pages.get(name, "")
+
+
+def health(settings: Settings, name: str, since: float = 0.0) -> str:
+    """`healthy`, or what is wrong in a few words; a worker counts if heard of after `since`."""
+    if name == PREFECT:
+        return _answers(f"{settings.prefect_api_url}/health")
+    if name == MLFLOW:
+        return _answers(f"{settings.mlflow_url}/health")
+    if name == RUNNER:
+        _, workers = call(
+            "POST", f"{settings.prefect_api_url}/work_pools/{POOL}/workers/filter", {}
+        )
+        for worker in workers if isinstance(workers, list) else []:
+            heard = datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp()
+            if worker["name"] == WORKER and worker["status"] == "ONLINE" and heard > since:
+                return "healthy"
+        return "not heard of"
+    token = ray_token(settings)
+    if name == RAY:
+        return _answers(f"{settings.ray_dashboard_url}/api/version", token)
+    _, serve = call("GET", f"{settings.ray_dashboard_url}{SERVE}", token=token)
+    for application in serve["applications"].values() if isinstance(serve, dict) else ():
+        if application["status"] != "RUNNING":
+            return f"{application['status']} {application.get('message') or ''}".strip()
+        return _answers(f"{settings.serve_url}/-/healthz")
+    return "not deployed"
+
+
+def _answers(url: str, token: str = "") -> str:
+    status, _ = call("GET", url, token=token)
+    return "healthy" if status == 200 else f"answers {status}" if status else "does not answer"
+
+
+def ray_token(settings: Settings) -> str:
+    """Ray's token; made on first use, readable by its owner only."""
+    with suppress(FileExistsError):
+        file = os.open(settings.ray_token_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(file, "w") as out:
+            out.write(secrets.token_hex(32))
+    return settings.ray_token_path.read_text().strip()
+
+
+def prepare_prefect(settings: Settings) -> None:
+    """Makes the work pool and the writer's limit, and clears what a killed worker left behind.
+
+    Runs that count as running are marked crashed and held slots are freed: no worker lives when
+    this is called, so nobody else would ever do it.
+    """
+    api = settings.prefect_api_url
+    call("POST", f"{api}/work_pools/", {"name": POOL, "type": "process"})
+    if call("GET", f"{api}/v2/concurrency_limits/{WRITER}")[0] == 404:
+        call("POST", f"{api}/v2/concurrency_limits/", {"name": WRITER, "limit": 1})
+    stale = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+    state = {"type": "CRASHED", "message": "The process of this run was stopped or killed."}
+    call("POST", f"{api}/flow_runs/bulk_set_state", {"flow_runs": stale, "state": state})
+    _, limits = call("POST", f"{api}/v2/concurrency_limits/filter", {})
+    for limit in limits if isinstance(limits, list) else ():
+        call("PATCH", f"{api}/v2/concurrency_limits/{limit['id']}", {"active_slots": 0})
