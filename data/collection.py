@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +14,7 @@ from data import ledger
 from data.schema import FORECAST, SPOOL_CLOSED, SPOOL_OPEN, UTC
 from data.warehouse import Connection, as_utc, transaction
 
-ABANDONED_SECONDS = (
-    600.0  # a writer closes its file within a minute; an older open one has no writer
-)
+ABANDONED_SECONDS = 600.0  # writers close files within a minute: an older open one has no writer
 FORECASTS, ERROR, LOSS = "forecasts", "error", "loss"
 LOST = "lost records"
 
@@ -45,11 +42,11 @@ class Collected:
     lost: int = 0
 
 
-def spool_files(folder: Path) -> list[Path]:
+def spool_files(folder: Path, now: datetime) -> list[Path]:
     """Files that no process writes to any more: closed ones, and those of dead writers."""
     if not folder.is_dir():
         return []
-    old = time.time() - ABANDONED_SECONDS
+    old = now.timestamp() - ABANDONED_SECONDS
     abandoned = [f for f in folder.glob(f"*{SPOOL_OPEN}") if f.stat().st_mtime < old]
     return sorted([*folder.glob(f"*{SPOOL_CLOSED}"), *abandoned])
 
@@ -85,7 +82,7 @@ def collect(
     but not removed is only removed the next time.
     """
     done = Collected()
-    for path in spool_files(folder):
+    for path in spool_files(folder, collected_at):
         spooled = read_spooled(path.read_bytes())
         if not _is_collected(con, spooled.sha256):
             with transaction(con):

@@ -19,6 +19,7 @@ FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 9, 10)
 ZONE = "America/New_York"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The real stack starts first and stays with one worker; so do the tests of each file."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -119,8 +118,10 @@ def test_a_file_in_use_is_left_alone_until_its_writer_is_long_gone(
     settings: Settings, con: Connection
 ) -> None:
     path = spool(settings, "a.open", FORECAST)
+    now = NOW.timestamp()
+    os.utime(path, (now, now))
     assert take(con, settings).files == 0
-    old = time.time() - collection.ABANDONED_SECONDS - 1
+    old = now - collection.ABANDONED_SECONDS - 1
     os.utime(path, (old, old))
     assert take(con, settings).files == 1
 

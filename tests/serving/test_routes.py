@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -352,7 +353,7 @@ def test_no_bytes_make_the_server_fail(client: TestClient, body: bytes) -> None:
 
 def spooled(service: Any, state: Path) -> Any:
     service._source.spool.close()
-    (file,) = collection.spool_files(state / "spool")
+    (file,) = collection.spool_files(state / "spool", datetime.now(UTC))
     return collection.read_spooled(file.read_bytes())
 
 

@@ -35,7 +35,7 @@ def test_what_is_appended_is_what_the_ledger_reads(tmp_path: Path) -> None:
     assert spool.append("forecasts", {"at": AT, "model": "3", "rows": rows})
     assert spool.append("error", {"at": AT, "status": 404, "problem": "p", "place": "GET /"})
     spool.close()
-    (file,) = collection.spool_files(tmp_path)
+    (file,) = collection.spool_files(tmp_path, datetime.now(UTC))
     read = collection.read_spooled(file.read_bytes())
     assert (read.records, read.torn, read.lost) == (2, 0, 0)
     assert read.forecasts.select(rows.columns).equals(rows)
