@@ -61,9 +61,7 @@ bench-fuzz: $(INSTALLED) ## Send the API thousands of requests made up from its 
 	@$(PYTHON) -m benchmarks.serving fuzz
 
 bench-gates: $(INSTALLED) ## Judge the retraining gate on worlds of known truth; writes benchmarks/results.
-	@$(PYTHON) -m benchmarks.gates
-	@$(PYTHON) -m benchmarks.promotion
-	@$(PYTHON) -m benchmarks.rollback
+	@for part in gates promotion rollback; do $(PYTHON) -m benchmarks.$$part || failed=1; done; test -z "$$failed"
 
 replay: $(INSTALLED) ## Replay twelve weeks of history under four policies of retraining; writes a report.
 	@$(PYTHON) -m flows.replay

@@ -55,7 +55,7 @@ WATCHED_WEEKS = 6  # after a shift began; a shift that is not seen by then was m
 POISONED_WEEKS = 3
 ISSUES = 12  # newest forecasts that a decision reads
 LAYERS = {"hold": "quality", "alert": "drift", "retrain": "performance", "fall_back": "performance"}
-CODE = ("checks", "benchmarks/worlds.py", "models/decay.py", "feature_repo/store_weeks.py")
+CODE = ("checks", "models", "feature_repo", "data", "benchmarks/gates.py", "benchmarks/worlds.py")
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def _base() -> Base:
 def _folder(settings: Settings) -> Path:
     """Results of this code; other code has another folder."""
     files = sorted(f for name in CODE for f in [ROOT / name, *(ROOT / name).rglob("*")])
-    text = b"".join(f.read_bytes() for f in files if f.suffix in (".py", ".yml"))
+    text = b"".join(f.read_bytes() for f in files if f.suffix in (".py", ".yml", ".sql"))
     return settings.state_dir / "worlds" / hashlib.sha256(text).hexdigest()[:12]
 
 
@@ -309,7 +309,8 @@ def _seed_file(job: tuple[int, Path, Path]) -> Path:
 
 def run_seeds(settings: Settings, seeds: Sequence[int]) -> list[Week]:
     """Every week of every world of the seeds, two seeds at a time."""
-    folder, model = _folder(settings), settings.state_dir / "worlds" / "model"
+    folder = _folder(settings)
+    model = folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
     train_model(settings, _base(), model)
     os.environ |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -399,7 +400,7 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.tuning:
         show(weeks)
     else:
-        report.save("gates", rows, merge=True)
+        report.save("gates", rows, merge=report.is_current("gates"))
     table = Table()
     for column in ("metric", "unit", "ours", "target", "met"):
         table.add_column(column)

@@ -55,6 +55,8 @@ def rows_of(losses: pl.DataFrame) -> list[Row]:
 def newest_data(settings: Settings) -> TrainingData:
     """What a training at the newest snapshot of a state reads."""
     folders = [f.parent for f in settings.snapshots_dir.glob("*/snapshot.json")]
+    if not folders:
+        raise FileNotFoundError(f"{settings.snapshots_dir} has no snapshot: run `make demo` first.")
     newest = max(folders, key=lambda folder: read_snapshot(folder)[1])
     with connect(settings) as con:
         plan = query(con, "plan_versions", since=None, until=None)
@@ -157,7 +159,7 @@ def _row(metric: str, count: int, target: float, *, most: bool) -> Row:
 def main() -> int:
     """Fits, resamples and adds the rows to gates.json; 1 when a target is missed."""
     rows = promotion_rows(Settings())
-    report.save("gates", rows, merge=True)
+    report.save("gates", rows, merge=report.is_current("gates"))
     for row in rows:
         print(f"{row['metric']}: {row['ours']} (target {row['target']}), met: {row['met']}")
     return int(any(row["met"] is False for row in rows))

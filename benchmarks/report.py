@@ -39,6 +39,11 @@ def save(name: str, rows: Sequence[Row], *, merge: bool = False) -> None:
     fill_documents()
 
 
+def is_current(name: str) -> bool:
+    """Whether a result file is of the commit that is checked out: then its rows may be kept."""
+    return bool(read(name)["commit"] == _commit())
+
+
 def read(name: str) -> dict[str, Any]:
     """A result file; one without rows when there is none."""
     path = RESULTS / f"{name}.json"
