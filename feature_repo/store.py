@@ -197,7 +197,9 @@ def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.
             )
     fields = [name for _, names in VIEWS.values() for name in names]
     types = {n: pl.String if n in ("cutoff", "snapshot_id") else pl.Float64 for n in fields}
+    # By rows: for one series, building a column costs more than reading it.
     return pl.DataFrame(
-        {k: answer[k] for k in [*KEYS, *fields]},
+        list(zip(*(answer[k] for k in [*KEYS, *fields]), strict=True)),
         schema={**dict.fromkeys(KEYS, pl.String), **types},
+        orient="row",
     )

@@ -49,33 +49,39 @@ def target_days(features: pl.DataFrame, horizon: int, steps: Steps) -> pl.DataFr
     n = features.height
     row = np.repeat(np.arange(n), horizon)
     step = np.tile(np.arange(1, horizon + 1, dtype=np.int32), n)
-    cutoff = cutoff_dates(features).gather(row)
-    keys = {k: features[k].gather(row) for k in KEYS}
-    ds = cutoff.to_numpy().astype("datetime64[D]") + step * steps.days
-    return pl.DataFrame({**keys, "cutoff": cutoff, "ds": ds, "step": step})
+    of = features[KEYS].hstack([cutoff_dates(features)])[row]
+    ds = of["cutoff"].to_numpy().astype("datetime64[D]") + step * steps.days
+    return of.hstack([pl.Series("ds", ds), pl.Series("step", step)])
 
 
 def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, steps: Steps) -> Matrix:
     """Planned display and mailer of each target day, (rows, 2); only what was known then."""
+    values = np.zeros((features.height * horizon, 2))
     if plan.is_empty():
-        return np.zeros((features.height * horizon, 2))
-    rows = target_days(features, horizon, steps).with_row_index("row")
+        return values
     if EVENT_TIME in features.columns and "known_at" in plan.columns:
         asked = pl.Series("asked", np.repeat(features[EVENT_TIME].to_numpy(), horizon))
         known = pl.col("known_at") <= pl.col("asked").dt.cast_time_unit("us")
         found = (
-            rows.with_columns(asked.dt.replace_time_zone("UTC"))
+            target_days(features, horizon, steps)
+            .with_row_index("row")
+            .with_columns(asked.dt.replace_time_zone("UTC"))
             .join(plan, on=[*KEYS, "ds"])
             .filter(known)
             .sort("known_at", maintain_order=True)
             .unique("row", keep="last", maintain_order=True)
         )
+        row = found["row"].to_numpy()
     else:
-        found = rows.join(plan, on=[*KEYS, "ds"])
-    values = np.zeros((rows.height, 2))
-    values[found["row"].to_numpy()] = found.select(
-        pl.col("display", "mailer").fill_null(0)
-    ).to_numpy()
+        found = plan.join(features[KEYS].with_row_index("series"), on=KEYS)
+        series = found["series"].to_numpy().astype(np.int64)
+        cutoff = cutoff_dates(features).to_numpy().astype("datetime64[D]")[series]
+        days = (found["ds"].to_numpy().astype("datetime64[D]") - cutoff).astype(np.int64)
+        step, between = np.divmod(days, steps.days)
+        reached = (between == 0) & (step >= 1) & (step <= horizon)
+        found, row = found[reached.nonzero()[0]], (series * horizon + step - 1)[reached]
+    planned = found[["display", "mailer"]].to_numpy()
+    values[row] = np.where(np.isnan(planned), 0.0, planned)
     return values
 
 
@@ -101,11 +107,11 @@ def design_matrix(
     x[:, 0] = np.tile(np.arange(1, horizon + 1), n)
     at = 1 + len(CALENDAR_FEATURES)
     x[:, 1:at] = calendar
-    x[:, at : at + len(PLAIN)] = features.select(PLAIN).to_numpy()[row]
+    x[:, at : at + len(PLAIN)] = features[PLAIN].to_numpy()[row]
     at += len(PLAIN)
     x[:, at] = _same_weekday_lag(features, cutoffs, spec.steps)[row, weekday]
     for offset, name in enumerate(BY_WEEKDAY[1:], start=1):
-        week = features.select(f"{name}_{d}" for d in WEEK).to_numpy()
+        week = features[[f"{name}_{d}" for d in WEEK]].to_numpy()
         x[:, at + offset] = week[row, weekday]
     x[:, -3:-1] = _plan_columns(features, plan, horizon, spec.steps)
     code = {item: float(i) for i, item in enumerate(spec.items)}
@@ -143,7 +149,7 @@ def _same_weekday_lag(features: pl.DataFrame, cutoffs: list[date], steps: Steps)
 
     All weeks end on the same weekday, so that the newest of it is the newest week.
     """
-    lags = features.select(f"lag_{k}" for k in WEEK).to_numpy()
+    lags = features[[f"lag_{k}" for k in WEEK]].to_numpy()
     weekday_of_cutoff = np.array([c.isoweekday() for c in cutoffs])[:, None]
     lag_of_weekday = (weekday_of_cutoff - np.arange(1, 8)[None, :]) % 7 // steps.days
     return np.take_along_axis(lags, lag_of_weekday, axis=1)

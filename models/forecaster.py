@@ -148,10 +148,8 @@ class Forecaster:
         days = target_days(features, horizon, spec.steps)
         step = days["step"].to_numpy()
         bands = conformal.apply(y_hat, step, calibration, QUANTILES)
-        return days.with_columns(
-            pl.Series("y_hat", y_hat),
-            *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)),
-        ).select(FORECAST)
+        columns = [pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)]
+        return days.hstack([pl.Series("y_hat", y_hat), *columns])[FORECAST]
 
     def level_forecast(
         self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int, level: str

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from data.schema import KEYS
@@ -24,6 +25,9 @@ def check_grid(features: pl.DataFrame, plan: pl.DataFrame) -> None:
     if plan.is_empty():
         return
     _once(plan, [c for c in (*KEYS, "ds", "known_at") if c in plan.columns], "promotion plan")
+    counts = plan[PLANNED].to_numpy()
+    if (np.isfinite(counts) & (counts >= 0)).all():
+        return
     value = pl.any_horizontal(~(pl.col(c).is_finite() & (pl.col(c) >= 0)) for c in PLANNED)
     bad = plan.filter(value)
     if bad.height:
@@ -35,8 +39,11 @@ def check_grid(features: pl.DataFrame, plan: pl.DataFrame) -> None:
 
 
 def _once(frame: pl.DataFrame, key: list[str], what: str) -> None:
-    twice = frame.select(key).filter(pl.struct(key).is_duplicated())
-    if twice.height:
+    if frame.height < 2:
+        return
+    is_twice = frame[key].is_duplicated()
+    if is_twice.any():
+        twice = frame[key].filter(is_twice)
         raise BadGrid(
             f"The {what} hold {_named(twice.row(0, named=True))} more than once "
             f"({twice.height} rows share a key); keep one row of each."

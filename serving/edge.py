@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
-import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +21,6 @@ logger = logging.getLogger("ray.serve.shelfcast")  # Ray Serve writes what is be
 
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
-THREADS = 8  # forecasts hold Python's lock for most of their time: more would only share it
 # Pages hold no data, they ask for it; probes have to work without a key.
 OPEN = ("/", "/docs", "/openapi.json")
 OPEN_UNDER = ("/v1/health/", "/v2/health/", "/web/")
@@ -111,8 +109,6 @@ class Edge:
         try:
             body = await _body(scope, receive)
             if isinstance(body, bytes):
-                limiter = anyio.to_thread.current_default_thread_limiter()
-                limiter.total_tokens = THREADS
                 await self._app(scope, _replay(body, receive), reply)
             else:
                 await body(scope, receive, reply)

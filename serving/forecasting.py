@@ -99,7 +99,7 @@ def frame(model: Model, read: Read, plan: pl.DataFrame, level: str, horizon: int
 
 
 def _check(made: pl.DataFrame, model: Model) -> None:
-    values = made.select("y_hat", *(quantile_column(q) for q in model.quantiles)).to_numpy()
+    values = made[["y_hat", *(quantile_column(q) for q in model.quantiles)]].to_numpy()
     if not np.isfinite(values).all():
         raise ArithmeticError(f"Model {model.version} gave a forecast that is not a finite number.")
 
@@ -111,12 +111,12 @@ def nodes(made: pl.DataFrame, read: Read, request: ForecastRequest) -> list[dict
     names = [f"{q:g}" for q in request.quantiles]
     days: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     width = len(keys) + 1
-    for row in made.select(*keys, "cutoff", "ds", *columns).iter_rows():
+    for row in made[[*keys, "cutoff", "ds", *columns]].iter_rows():
         day = {"ds": row[width], "y_hat": row[width + 1]}
         day["quantiles"] = dict(zip(names, row[width + 2 :], strict=True))
         days.setdefault(row[:width], []).append(day)
     if request.level == "series":
-        made_of = read.features.select(*KEYS, "snapshot_id", "cutoff").iter_rows()
+        made_of = read.features[[*KEYS, "snapshot_id", "cutoff"]].iter_rows()
         return [
             {"store_id": s, "item_id": i, "snapshot_id": n, "cutoff": c, "days": days[s, i, c]}
             for s, i, n, c in made_of
@@ -141,7 +141,9 @@ def _keep(
     request: Mapping[str, object],
 ) -> None:
     """Hands an answer to the ledger, with the snapshot of each series."""
-    rows = made.join(features.select(*KEYS, "snapshot_id"), on=KEYS, maintain_order="left")
+    snapshots = {(s, i): n for s, i, n in features[[*KEYS, "snapshot_id"]].iter_rows()}
+    of = [snapshots[key] for key in made[KEYS].iter_rows()]
+    rows = made.hstack([pl.Series("snapshot_id", of)])
     service = {"model": model.version, "feature_service": model.feature_service}
     source.spool.append("forecasts", {**request, **service, "rows": rows})
 

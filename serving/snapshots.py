@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -72,19 +72,23 @@ class Snapshots:
         `features` names the series with their cutoff (a date) and snapshot_id. The steps are those
         after the oldest cutoff up to `horizon` after the newest; the model takes each series' own.
         """
-        parts = []
-        for *key, snapshot_id in features.select(*KEYS, "snapshot_id").iter_rows():
-            frame, spans = self._plan(snapshot_id)
-            parts.append(frame.slice(*spans.get((key[0], key[1]), (0, 0))))
         cutoffs = features["cutoff"].to_list()
         first = self._steps.after(min(cutoffs), 1)
         last = self._steps.after(max(cutoffs), horizon)
-        return pl.concat(parts).filter(pl.col("ds").is_between(first, last))
+        parts = []
+        for *key, snapshot_id in features[[*KEYS, "snapshot_id"]].iter_rows():
+            frame, days, spans = self._plan(snapshot_id)
+            start, end = spans.get((key[0], key[1]), (0, 0))
+            # Slices of a sorted frame, no query: a query costs more than the booster.
+            at = bisect_left(days, first, start, end)
+            parts.append(frame.slice(at, bisect_right(days, last, at, end) - at))
+        return pl.concat(parts)
 
     def plan_of(self, snapshot_id: str, key: Key) -> pl.DataFrame:
         """The plan of one series, as a snapshot has it."""
-        frame, spans = self._plan(snapshot_id)
-        return frame.slice(*spans.get(key, (0, 0)))
+        frame, _, spans = self._plan(snapshot_id)
+        start, end = spans.get(key, (0, 0))
+        return frame.slice(start, end - start)
 
     def sales(self, snapshot_id: str, rows: pl.Expr) -> pl.DataFrame:
         """Those of the snapshot's sales (schema SALES) that `rows` is true of."""
@@ -100,15 +104,18 @@ class Snapshots:
         frame = self._read(snapshot_id, "series.parquet", KEYS)
         return [(row[0], row[1]) for row in frame.sort(KEYS).iter_rows()]
 
-    def _read_plan(self, snapshot_id: str) -> tuple[pl.DataFrame, dict[Key, tuple[int, int]]]:
-        """The plan sorted by series and where in it (offset, length) each series is."""
+    def _read_plan(
+        self, snapshot_id: str
+    ) -> tuple[pl.DataFrame, list[date], dict[Key, tuple[int, int]]]:
+        """The plan sorted by series and day, its days, and from where to where each series is."""
         frame = self._read(snapshot_id, "plan.parquet", PLAN_COLUMNS).sort(*KEYS, "ds")
         spans = (
             frame.with_row_index("row")
             .group_by(KEYS, maintain_order=True)
             .agg(pl.col("row").first(), pl.len())
         )
-        return frame, {(s, i): (at, n) for s, i, at, n in spans.iter_rows()}
+        where = {(s, i): (at, at + n) for s, i, at, n in spans.iter_rows()}
+        return frame, frame["ds"].to_list(), where
 
     def _read(self, snapshot_id: str, name: str, columns: list[str]) -> pl.DataFrame:
         return self.scan(snapshot_id, name).select(columns).collect()

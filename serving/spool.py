@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import polars as pl
+from pydantic_core import to_json
 
 from data.schema import SPOOL_CLOSED, SPOOL_OPEN
 
@@ -135,14 +136,11 @@ def _size(record: Record) -> int:
 
 
 def _line(kind: str, record: Record) -> bytes:
-    """One JSON object on one line; a frame becomes an object of columns.
-
-    Polars writes the frame, outside Python's lock: other threads answer meanwhile.
-    """
+    """One JSON object on one line; a frame becomes an object of columns."""
     plain = {k: v for k, v in record.items() if not isinstance(v, pl.DataFrame)}
     text = json.dumps({"kind": kind, **plain}, default=str, allow_nan=False)
     for name, value in record.items():
         if isinstance(value, pl.DataFrame):
-            columns = value.select(pl.all().implode()).write_ndjson().strip()
+            columns = to_json(value.to_dict(as_series=False), inf_nan_mode="null").decode()
             text = f"{text[:-1]}, {json.dumps(name)}: {columns}}}"
     return text.encode() + b"\n"

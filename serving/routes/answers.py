@@ -1,13 +1,45 @@
-"""What all routes share: how their problems are documented, and the series that a path names."""
+"""What all routes share: their threads, their problems' documents, the series of a path."""
 
+import asyncio
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 
 from serving.problems import MEDIA_TYPE
 from serving.snapshots import Key
+
+THREADS = 8  # forecasts hold Python's lock for most of their time: more would only share it
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
+
+
+class Router(APIRouter):
+    """Answers plain functions in THREADS threads that stay, coroutines on the event loop.
+
+    FastAPI would ask AnyIO for threads, which end with the task that started the loop. Ray Serve
+    starts it in another way, and so AnyIO would start a thread for every request.
+    """
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **about: Any) -> None:
+        if not inspect.iscoroutinefunction(endpoint):
+            endpoint = _in_threads(endpoint)
+        super().add_api_route(path, endpoint, **about)
+
+
+def _in_threads(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(endpoint)
+    async def answer(**given: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_threads, partial(endpoint, **given))
+
+    return answer
+
 
 PROBLEMS = {
     400: "The body is not JSON.",
@@ -35,7 +67,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _series_of_path(
+async def _series_of_path(
     request: Request,
     store_id: Annotated[
         str,

@@ -3,11 +3,11 @@
 from hashlib import sha256
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
 from serving.api.files import WorkbookRequest
-from serving.routes.answers import problems
+from serving.routes.answers import Router, problems
 from serving.workbooks import MEDIA_TYPE, workbook
 
 WEB = Path(__file__).parent.parent / "web"
@@ -28,9 +28,9 @@ HEADERS = {
 }
 
 
-def routes() -> APIRouter:
+def routes() -> Router:
     """`/` is the planner's page, `/docs` the documentation, `/web/NAME` a file of either."""
-    router = APIRouter()
+    router = Router()
     # Read at start: no name that a client sends ever becomes a path.
     files = {f.name: _Answer(f) for f in WEB.iterdir() if f.suffix in TYPES}
 

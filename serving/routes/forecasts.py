@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -14,18 +14,18 @@ from serving.api.forecasts import ForecastRequest, ForecastResponse, SeriesForec
 from serving.api.series import Series, SeriesPage, SeriesQuery
 from serving.forecasting import to_csv
 from serving.problems import request_id
-from serving.routes.answers import BODY, QUERY, SERIES, PathSeries, problems
+from serving.routes.answers import BODY, QUERY, SERIES, PathSeries, Router, problems
 from serving.service import ForecastService
 
 FRESH_SECONDS = 60
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 
-def routes(service: ForecastService, clock: Callable[[], datetime]) -> APIRouter:
+def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
     """Plain functions run in threads: while one request reads and forecasts a thousand series,
     the event loop goes on answering others and the health checks.
     """
-    router = APIRouter(tags=["forecasts"])
+    router = Router(tags=["forecasts"])
 
     @router.post(
         "/v1/forecasts",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from serving.api.insight import (
     Accuracy,
@@ -14,13 +14,13 @@ from serving.api.insight import (
     History,
     HistoryQuery,
 )
-from serving.routes.answers import QUERY, SERIES, PathSeries, problems
+from serving.routes.answers import QUERY, SERIES, PathSeries, Router, problems
 from serving.service import ForecastService
 
 
-def routes(service: ForecastService) -> APIRouter:
+def routes(service: ForecastService) -> Router:
     """Answers from the published Parquet; the warehouse is never opened."""
-    router = APIRouter(tags=["insight"])
+    router = Router(tags=["insight"])
 
     @router.get(
         "/v1/series/{store_id}/{item_id:path}/history",

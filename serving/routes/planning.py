@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from serving.api.planning import (
     Explanation,
@@ -16,13 +16,13 @@ from serving.api.planning import (
     Overrides,
     OverridesQuery,
 )
-from serving.routes.answers import BODY, QUERY, problems
+from serving.routes.answers import BODY, QUERY, Router, problems
 from serving.service import ForecastService
 
 
-def routes(service: ForecastService, clock: Callable[[], datetime]) -> APIRouter:
+def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
     """Explanations, order quantities and overrides."""
-    router = APIRouter(tags=["planning"])
+    router = Router(tags=["planning"])
 
     @router.post(
         "/v1/explanations",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from fastapi.responses import PlainTextResponse
 
 from serving.api.system import (
@@ -15,15 +15,15 @@ from serving.api.system import (
     Status,
 )
 from serving.metrics import Metrics
-from serving.routes.answers import problems
+from serving.routes.answers import Router, problems
 from serving.service import ForecastService
 
 ModelName = Annotated[str, Path(min_length=1, max_length=64, examples=["demand"])]
 
 
-def routes(service: ForecastService, metrics: Metrics) -> APIRouter:
+def routes(service: ForecastService, metrics: Metrics) -> Router:
     """What machines ask before they send work, and people before they trust an answer."""
-    router = APIRouter()
+    router = Router()
 
     @router.get(
         "/v1/model",
@@ -80,7 +80,7 @@ def routes(service: ForecastService, metrics: Metrics) -> APIRouter:
     return router
 
 
-def _open_inference(router: APIRouter, service: ForecastService) -> None:
+def _open_inference(router: Router, service: ForecastService) -> None:
     """Health and metadata as the Open Inference Protocol (v2) names them."""
 
     @router.get(
