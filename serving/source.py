@@ -89,7 +89,7 @@ class Read:
     @property
     def snapshot_id(self) -> str:
         """The newest snapshot among them."""
-        at = self.features["cutoff"].arg_max()
+        at = self.features["cutoff"].arg_max() or 0
         return str(self.features["snapshot_id"][at])
 
     @property
