@@ -27,7 +27,7 @@ from models.assembly import read_snapshot, training_data, write_features
 from models.backtest import TrainingData
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster
-from models.gbm import DEFAULTS
+from models.gbm import DEFAULTS, Memory
 from models.training import Training, refit
 
 CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a new replay
@@ -107,6 +107,20 @@ def write_json(path: Path, content: object) -> None:
     part.rename(path)
 
 
+@lru_cache(maxsize=1)
+def memory_of(replay: Replay) -> Memory:
+    """Boosters of all fits and folds so far: a training meets again what an earlier one fitted."""
+    return Memory(replay.folder / "boosters")
+
+
+def spent(replay: Replay) -> float:
+    """CPU seconds so far, those included that fits took which were not done again.
+
+    Only differences mean something: what lies between them would cost that much on its own.
+    """
+    return process_time() + memory_of(replay).seconds
+
+
 def day(replay: Replay, cutoff: date) -> Day:
     """The cycle of one day: delivery, contracts, snapshot, features and their contract."""
     path = replay.folder / "days" / f"{cutoff}.json"
@@ -157,9 +171,9 @@ def fit(replay: Replay, cutoff: date) -> str:
     version = f"{cutoff}-{digest[:8]}"
     path = replay.folder / "fits" / f"{version}.json"
     if not path.exists():
-        start = process_time()
+        start = spent(replay)
         training, _ = train(replay, cutoff)
-        seconds = process_time() - start
+        seconds = spent(replay) - start
         folder = replay.settings.champions_dir / version
         manifest = replace(training.manifest, version=version)
         forecaster.save(folder, training.booster.model_to_string(), manifest)
@@ -176,6 +190,7 @@ def train(replay: Replay, cutoff: date) -> tuple[Training, TrainingData]:
         plan = query(con, "plan_versions", since=None, until=None)
     known = (frame.filter(pl.col("known_at") <= as_of) for frame in (versions, plan))
     data = training_data(replay.settings, snapshot_of(replay, cutoff), *known)
+    data = replace(data, memory=memory_of(replay))
     return refit(data, DEFAULTS, seed=replay.settings.seed), data
 
 

@@ -1,9 +1,9 @@
 """Rolling origin: the same features, fits and forecasts as in production, judged on later days."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 
 import lightgbm as lgb
 import numpy as np
@@ -15,12 +15,22 @@ from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import known_versions
 from models import gbm
-from models.dataset import Matrix, MatrixSpec, actuals, design_matrix, history, target_days
+from models.dataset import (
+    Matrix,
+    MatrixSpec,
+    actuals,
+    design_matrix,
+    history,
+    target_days,
+    training_cutoffs,
+)
 from models.day_profile import Profile, calendar_forecast, fit_profile, with_calendar
 from models.metrics import level_scales
 from models.stockouts import probable_stockouts, without_stockouts
 
 MOST_ROWS = 1_000_000
+
+Fit = Callable[[Mapping[str, object], int], lgb.Booster]  # of parameters and a seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,8 @@ class TrainingData:
     `features` holds the rows of every training cutoff and fold (store_id, item_id, cutoff, …) from
     the feature store, `sales` and `plan` what was known at the cutoff. `versions` are all versions
     of the sales (schema SALES): a fold before the cutoff learns from what was known then. With
-    `stockouts_missing` no booster learns from days that were probable stock-outs.
+    `stockouts_missing` no booster learns from days that were probable stock-outs. A `memory` gives
+    boosters that were fitted before.
     """
 
     cutoff: date
@@ -43,6 +54,7 @@ class TrainingData:
     versions: pl.DataFrame
     timezone: str
     stockouts_missing: bool = False
+    memory: gbm.Memory | None = None
 
     @cached_property
     def grid(self) -> pl.DataFrame:
@@ -56,10 +68,22 @@ class TrainingData:
         return x.astype(np.float32), closed
 
     def training_set(self, until: date) -> lgb.Dataset:
-        """Rows whose target day is over by `until`, with the actuals known then, binned.
+        """The training rows of a day, binned."""
+        return gbm.dataset(*self.training_rows(until))
 
-        Of more than MOST_ROWS a seeded sample: rows of neighbouring cutoffs share their target days
-        and most of their features, so more of them cost time and add next to nothing.
+    def fit(self, until: date) -> Fit:
+        """Fits boosters on the training rows of a day, which are binned once."""
+        memory = self.memory
+        if memory is None:
+            return partial(gbm.fit, self.training_set(until))
+        return lambda params, seed: memory.fit(*self.training_rows(until), params, seed)
+
+    def training_rows(self, until: date) -> tuple[Matrix, Matrix]:
+        """Rows (n, INPUTS) and actuals of the grid's cutoffs, as far as they were over and known.
+
+        They do not depend on the training's own cutoff, nor on where its folds lie. Of more than
+        MOST_ROWS a seeded sample: rows of neighbouring cutoffs share their target days and most of
+        their features, so more of them cost time and add next to nothing.
         """
         grid = self.grid.select(*KEYS, "ds")
         known = self.known(until)
@@ -67,11 +91,14 @@ class TrainingData:
         if self.stockouts_missing:
             days = without_stockouts(days, probable_stockouts(self.history(until)))
         y = days["y"]
-        rows = np.flatnonzero(y.is_not_null().to_numpy())
+        cutoffs = self.grid["cutoff"]
+        first: date = cutoffs.min()  # type: ignore[assignment]
+        trained = cutoffs.is_in(training_cutoffs(self.cutoff, first, self.spec.steps))
+        rows = np.flatnonzero((y.is_not_null() & trained).to_numpy())
         if len(rows) > MOST_ROWS:
             rng = np.random.default_rng(until.toordinal())
             rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
-        return gbm.dataset(self.matrix[0][rows], y.to_numpy()[rows])
+        return self.matrix[0][rows], y.to_numpy()[rows]
 
     def known(self, cutoff: date) -> pl.DataFrame:
         """Sales as they were known the morning after a fold's cutoff, without later revisions."""
@@ -102,7 +129,7 @@ class TrainingData:
         )
         return Fold(
             cutoff=cutoff,
-            train=self.training_set(cutoff),
+            fit=self.fit(cutoff),
             grid=self.grid.filter(pl.Series(mask)),
             x=self.matrix[0][mask],
             closed=self.matrix[1][mask],
@@ -114,10 +141,10 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Fold:
-    """One origin: what to fit on, what to forecast, and what happened."""
+    """One origin: how to fit at it, what to forecast, and what happened."""
 
     cutoff: date
-    train: lgb.Dataset
+    fit: Fit
     grid: pl.DataFrame
     x: Matrix
     closed: NDArray[np.bool_]
@@ -127,7 +154,7 @@ class Fold:
 
     def forecast(self, params: Mapping[str, object], seed: int) -> pl.DataFrame:
         """The fold's grid with `y_hat` of a model that saw nothing after the cutoff."""
-        boosted = gbm.predict(gbm.fit(self.train, params, seed), self.x, self.closed)
+        boosted = gbm.predict(self.fit(params, seed), self.x, self.closed)
         y_hat = with_calendar(boosted, self.calendar, self.closed)
         return self.grid.with_columns(y_hat=pl.Series(y_hat))
 

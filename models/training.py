@@ -8,7 +8,7 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
-from models import conformal, gbm, paths
+from models import conformal, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
 from models.forecaster import Manifest
@@ -122,5 +122,5 @@ def _fitted(
         dependence=paths.estimate(pl.concat([*newest, unseen])),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},
     )
-    booster = gbm.fit(data.training_set(data.cutoff), parameters, seed)
+    booster = data.fit(data.cutoff)(parameters, seed)
     return Training(booster, manifest, parameters, trials, backtest, holdout)

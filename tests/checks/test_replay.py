@@ -12,11 +12,21 @@ from checks import replay as units
 from checks import replay_decisions
 from checks.judgement import jackknifed, movement
 from checks.policies import policy
-from checks.replay import Replay, day, issued, replay_of, seconds_of, snapshot_of
+from checks.replay import (
+    Replay,
+    day,
+    fit,
+    issued,
+    memory_of,
+    replay_of,
+    seconds_of,
+    snapshot_of,
+)
 from checks.replay_decisions import decide, serving, walk
 from checks.replay_results import Results, results
 from data.settings import Settings
 from data.warehouse import known_at_morning
+from models import gbm
 from models.batch import digest
 
 SINCE = date(2017, 9, 10)
@@ -112,6 +122,22 @@ def test_every_policy_is_charged_for_what_it_used(replayed: Replay, found: Resul
     assert always["training_seconds"] >= seconds_of(replayed, f"fits/{trained}") > 0
     assert always["cost"] == pytest.approx(always["training_seconds"] / 3600 * 0.05)
     assert gated["training_seconds"] < always["training_seconds"]
+
+
+def test_a_fit_that_was_cut_off_goes_on_and_costs_what_it_would_have_cost_alone(
+    replayed: Replay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    again = replace(replayed, settings=replayed.settings.model_copy(update={"state_dir": folder}))
+    shutil.copytree(replayed.folder, folder)
+    version = decide(replayed, policy("always"), ASKED).trained
+    (folder / "fits" / f"{version}.json").unlink()
+    monkeypatch.setattr(gbm, "dataset", lambda *_: pytest.fail("fitted twice"))
+    assert fit(again, ASKED) == version
+    kept, remembered = (seconds_of(r, f"fits/{version}") for r in (replayed, again))
+    assert remembered > memory_of(again).seconds > kept / 4
+    booster = replayed.settings.champions_dir / str(version) / "booster.txt"
+    assert (folder / "champions" / str(version) / "booster.txt").read_text() == booster.read_text()
 
 
 def test_a_retrain_is_judged_beside_the_kept_model_on_the_days_after(

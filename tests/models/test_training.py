@@ -15,6 +15,7 @@ from data.warehouse import known_at_morning
 from models import backtest, conformal, forecaster
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
+from models.dataset import training_cutoffs
 from models.explain import OTHER, group_of
 from models.forecaster import Forecaster, HorizonTooLong, Manifest
 from models.search import gain_over_defaults
@@ -116,10 +117,33 @@ def test_a_fold_learns_from_sales_as_they_were_known_at_its_cutoff(
     data = replace(training_frames, sales=revised, versions=versions)
     first, then = training_frames.fold(fold), data.fold(fold)
     assert then.history.equals(first.history)
-    assert np.array_equal(then.train.get_label(), first.train.get_label())
+    labels = (frames.training_rows(fold)[1] for frames in (training_frames, data))
+    assert np.array_equal(*labels)
     # It is judged by what was really sold.
     assert (then.grid["y"] == first.grid["y"] * 3).all()
     assert data.history(CUTOFF)["y"].sum() == 3 * training_frames.history(CUTOFF)["y"].sum()
+
+
+def test_a_fit_at_a_day_is_the_same_for_every_training_after_it(
+    training_frames: TrainingData,
+) -> None:
+    earlier, elsewhere = CUTOFF - timedelta(days=28), CUTOFF - timedelta(days=84)
+    steps = training_frames.spec.steps
+    assert elsewhere in fold_cutoffs(CUTOFF, 28, 4, steps)
+    assert elsewhere not in training_cutoffs(CUTOFF, date(2017, 1, 1), steps)
+    then = replace(
+        training_frames,
+        cutoff=earlier,
+        sales=training_frames.known(earlier),
+        features=training_frames.features.filter(
+            (pl.col("cutoff") <= earlier) & (pl.col("cutoff") != elsewhere)
+        ),
+    )
+    now_rows, then_rows = (d.training_rows(earlier) for d in (training_frames, then))
+    assert len(then_rows[1]) > 1000
+    assert all(
+        np.array_equal(*pair, equal_nan=True) for pair in zip(now_rows, then_rows, strict=True)
+    )
 
 
 def test_of_many_rows_a_sample_is_learned_from_the_same_every_time(
