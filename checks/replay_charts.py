@@ -7,6 +7,7 @@ from datetime import date
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from checks.replay_results import Results
 
@@ -29,38 +30,37 @@ def colour(index: int) -> str:
 
 
 def weekly_chart(results: Results, field: str, title: str, *, bands: bool) -> str:
-    """A figure by week, one panel a policy, the others behind it; triangles are retrains."""
+    """A figure by week, one picture a policy, the others behind it; triangles are retrains."""
     names = [str(row["policy"]) for row in results.policies]
-    weeks = sorted({w["week"] for w in results.weeks})[::3]
-    rows = (len(names) + 1) // 2
-    figure = Figure(figsize=(9.4, 2.15 * rows), layout="constrained")
-    panels = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).flat
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    for index, (name, axes) in enumerate(zip(names, panels, strict=False)):
+    shown = [field, "low", "high"] if bands else [field]
+    values = [w[name] for w in results.weeks for name in shown if w[name] is not None]
+    room = 0.06 * (max(values) - min(values)) or 0.01
+    pictures = []
+    for index, name in enumerate(names):
+        figure = Figure(figsize=(4.7, 2.3), layout="constrained")
+        axes = figure.subplots()
         _panel(axes, title)
+        axes.set_ylim(min(values) - 3 * room, max(values) + room)  # the triangles stand below
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda y, _: f"{y:.3g}" if bands else f"{y:.1%}")
+        )
         for other in names:
-            week, values = _line(results, other, field)
             own = other == name
             style = {"color": colour(index), "lw": 2.2} if own else {"color": GRID, "lw": 1.4}
-            axes.plot(week, values, **style, zorder=3 if own else 1)
+            axes.plot(*_line(results, other, field), **style, zorder=3 if own else 1)
         if bands:
             week, low = _line(results, name, "low")
             axes.fill_between(
                 week, low, _line(results, name, "high")[1], color=colour(index), alpha=0.18, lw=0
             )
         new = [r["cutoff"] for r in results.retrains if r["policy"] == name]
+        at = [0.04] * len(new)
+        axes.plot(new, at, "^", color=colour(index), ms=6, transform=axes.get_xaxis_transform())
+        weeks = sorted({w["week"] for w in results.weeks})[::3]
         axes.set_xticks(weeks, [_day(week) for week in weeks])
-        axes.plot(
-            new,
-            [0.03] * len(new),
-            "^",
-            color=colour(index),
-            ms=6,
-            transform=axes.get_xaxis_transform(),
-        )
         axes.set_title(name, loc="left", fontsize=11, color=colour(index), fontweight="bold")
-    return _svg(figure)
+        pictures.append(_svg(figure))
+    return "".join(pictures)
 
 
 def retrains_chart(results: Results) -> str:
