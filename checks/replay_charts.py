@@ -3,6 +3,7 @@
 import io
 import re
 from datetime import date
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -45,9 +46,10 @@ def weekly_chart(results: Results, field: str, title: str, *, bands: bool) -> st
             FuncFormatter(lambda y, _: f"{y:.3g}" if bands else f"{y:.1%}")
         )
         for other in names:
-            own = other == name
-            style = {"color": colour(index), "lw": 2.2} if own else {"color": GRID, "lw": 1.4}
-            axes.plot(*_line(results, other, field), **style, zorder=3 if own else 1)
+            style: dict[str, Any] = {"color": GRID, "lw": 1.4, "zorder": 1}
+            if other == name:
+                style = {"color": colour(index), "lw": 2.2, "zorder": 3}
+            axes.plot(*_line(results, other, field), **style)
         if bands:
             week, low = _line(results, name, "low")
             axes.fill_between(
@@ -83,7 +85,7 @@ def retrains_chart(results: Results) -> str:
     return _svg(figure)
 
 
-def _line(results: Results, name: str, field: str) -> tuple[list[date], list[float]]:
+def _line(results: Results, name: str, field: str) -> tuple[list[Any], list[float]]:
     rows = [w for w in results.weeks if w["policy"] == name and w[field] is not None]
     return [w["week"] for w in rows], [w[field] for w in rows]
 
