@@ -62,8 +62,9 @@ def _group(group: pl.DataFrame, number: int) -> pl.DataFrame:
 
 def losses(replay: Replay, cutoff: date, version: str) -> dict[str, Any]:
     """Figures of one issue: WRMSSE of the week ahead, whole and without each group of stores; for
-    the whole horizon if it is over; and the forecast's digest. Computed once."""
-    path = replay.folder / "losses" / str(cutoff) / f"{version}.json"
+    the whole horizon if it is over; and the forecast's digest. Computed once for each end: what is
+    over and known by then differs."""
+    path = replay.folder / "losses" / str(replay.end) / str(cutoff) / f"{version}.json"
     if not path.exists():
         write_json(path, _losses(replay, cutoff, version))
     found: dict[str, Any] = json.loads(path.read_text())

@@ -10,7 +10,7 @@ import pytest
 
 from checks import replay as units
 from checks import replay_decisions
-from checks.judgement import jackknifed, movement
+from checks.judgement import jackknifed, losses, movement
 from checks.policies import policy
 from checks.replay import (
     Replay,
@@ -87,9 +87,21 @@ def test_what_is_finished_is_not_done_again(
 def test_results_repeat_to_the_last_bit_whatever_the_time_they_took(
     replayed: Replay, found: Results
 ) -> None:
-    shutil.rmtree(replayed.folder / "losses" / str(ASKED))
+    shutil.rmtree(replayed.folder / "losses" / str(replayed.end) / str(ASKED))
     assert results(replayed).hashes == found.hashes
     assert set(found.hashes) == {"forecasts", "scores", "decisions"}
+
+
+def test_a_longer_replay_is_not_judged_by_what_a_shorter_one_could_know(replayed: Replay) -> None:
+    cutoff = SINCE + timedelta(days=5)
+    settings = replayed.settings.model_copy(update={"horizon": 10})
+    longer = replace(replayed, settings=settings)
+    shorter = replace(longer, weeks=1)
+    version = serving(replayed, policy("always"), cutoff)
+    assert shorter.end < cutoff + timedelta(days=10) < longer.end
+    assert not losses(shorter, cutoff, version)["figures"]
+    assert losses(longer, cutoff, version)["figures"]["wrmsse mean"] > 0
+    shutil.rmtree(replayed.folder / "losses")
 
 
 def test_a_snapshot_holds_nothing_that_was_not_known_that_morning(replayed: Replay) -> None:
