@@ -59,7 +59,7 @@ def _tiles(row: dict[str, Any]) -> str:
         (
             row["training_seconds"],
             ".0f",
-            f"CPU seconds to train and decide, price {row['cost']:.2g}",
+            f"CPU seconds to train and decide, price {row['cost']:.4f}",
         ),
         (row["moved"], ".1%", "of a day's forecast moved from one morning to the next"),
     ]
@@ -87,7 +87,7 @@ def _row(row: dict[str, Any], chosen: str) -> tuple[str, list[str]]:
         f"{row['moved']:.1%}",
         f"{row['trainings']}" + _below(f"{row['retrains']} in service"),
         f"{row['false_retrains']}",
-        f"{row['training_seconds']:.0f}" + _below(f"{row['cost']:.2g}"),
+        f"{row['training_seconds']:.0f}" + _below(f"{row['cost']:.4f}"),
     ]
     return "chosen" if row["policy"] == chosen else "", cells
 
@@ -137,7 +137,7 @@ def markdown(results: Results, report: Path, logged: str) -> str:
         "trainings": "d",
         "false_retrains": "d",
         "training_seconds": ".0f",
-        "cost": ".2g",
+        "cost": ".4f",
     }
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [
