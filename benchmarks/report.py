@@ -1,7 +1,7 @@
 """Keeps result files, and fills the generated blocks of documents from them.
 
-A document says `<!-- table NAME [PATTERN ...] -->`, `<!-- value NAME METRIC COLUMN FORMAT -->` or
-`<!-- routes -->`;
+A document says `<!-- table NAME [PATTERN ...] -->`, `<!-- value NAME METRIC COLUMN FORMAT -->`,
+`<!-- routes -->` or `<!-- scaling -->`;
 what stands from there to `<!-- end -->` is written by `make bench` and by `python -m
 benchmarks.report`, never by hand. PATTERN picks metrics by name, `*` for any text.
 """
@@ -18,11 +18,12 @@ from typing import Any
 import psutil
 
 from benchmarks.rows import Row
+from benchmarks.scaling import scaling
 from data.settings import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "target", "met")
-BLOCK = re.compile(r"<!-- (table|value|routes)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (table|value|routes|scaling)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL)
 
 
 def save(name: str, rows: Sequence[Row], *, merge: bool = False) -> None:
@@ -85,8 +86,10 @@ def fill(text: str) -> str:
         kind, what = found.groups()
         if kind == "value":
             content = value(*what.split())
+        elif kind == "table":
+            content = f"\n{table(*what.split())}"
         else:
-            content = f"\n{routes() if kind == 'routes' else table(*what.split())}"
+            content = f"\n{routes() if kind == 'routes' else sizes()}"
         return f"<!-- {kind}{what} -->{content}<!-- end -->"
 
     return BLOCK.sub(block, text)
@@ -122,6 +125,13 @@ def routes() -> str:
             scope = "open" if open_to_all else scope_of(method.upper(), path)
             lines.append(f"| `{method.upper()} {path}` | {about['summary']} | {scope} |")
     return "\n".join([*lines, ""])
+
+
+def sizes() -> str:
+    """What a day costs at other sizes, from the pipeline's figures."""
+    found = read("pipeline")
+    rows = {row["metric"]: row["ours"] for row in found["rows"]}
+    return scaling(rows, found["machine"], found["commit"])
 
 
 def value(name: str, metric: str, column: str, form: str) -> str:

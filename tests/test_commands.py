@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,9 +161,8 @@ def test_a_request_is_one_that_the_api_takes(
 def test_a_tool_of_the_project_has_the_verb(words: tuple[str, ...]) -> None:
     verb = next(word for word in words[1:] if re.fullmatch("[a-z]+", word))
     assert (words[0], verb) in {("feast", "ui"), ("feast", "plan"), ("uv", "sync")}
-    assert shutil.which(
-        words[0], path=f"{ROOT / '.venv' / 'bin'}:{ROOT / '.uv' / 'bin'}:{os.environ['PATH']}"
-    )
+    places = [str(Path(sys.executable).parent), str(ROOT / ".uv" / "bin"), os.environ["PATH"]]
+    assert shutil.which(words[0], path=os.pathsep.join(places))
 
 
 def test_keys_are_made_and_revoked_as_the_page_on_security_says(

@@ -11,6 +11,7 @@ from data.settings import ROOT
 from docs import reference, scorecard
 
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
+REPORTS = sorted((ROOT / "docs" / "report").glob("*.md"))
 LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
 
 
@@ -119,3 +120,36 @@ def test_marks_are_read_from_the_tests() -> None:
     found = {point for point, _ in scorecard.marked()}
     assert len(found) > 15
     assert all(1 <= n <= len(scorecard.POINTS[section]) for section, n in found)
+
+
+# Digits in the prose of reports that nobody measured: names, limits, the shape of the system.
+GIVEN = (
+    r"RFC 9457|SHA-256|Soda 4|Python 3\.11 to 3\.13|Elastic 2\.0|BSL 1\.1|84\.51°|MIT",
+    r"horizon 29|version \d|in 2017|next day of 2017|of 2017|25 December",
+    r"100 stores × 30,000 items|10,000 stores",  # sizes that are asked about
+    r"below 5 %",  # a rule of the landing contract
+    r"on 100 or more",  # days, by the name of the metric beside it
+    r"28 days",  # the horizon
+    r"^\d\.",  # a numbered list
+)
+
+
+@pytest.mark.parametrize("page", REPORTS, ids=lambda p: p.name)
+def test_no_figure_of_a_report_is_typed_by_hand(page: Path) -> None:
+    assert digits(page.read_text()) == []
+
+
+def test_a_figure_that_was_typed_is_found() -> None:
+    assert digits("The error fell by 12 %, see RFC 9457.\n") == ["The error fell by 12 %, see ."]
+    assert digits("It is <!-- value data days ours .0f -->364<!-- end --> days.\n") == []
+    assert digits("| swap | 30 ms |\n") == ["| swap | 30 ms |"]
+
+
+def digits(text: str) -> list[str]:
+    """Lines that hold a digit outside of generated blocks, code and what is given."""
+    for pattern in (r"<!-- (table|value|scaling).*?<!-- end -->", r"^ *```.*?^ *```", r"`[^`]*`"):
+        text = re.sub(pattern, "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    for given in GIVEN:
+        text = re.sub(given, "", text, flags=re.MULTILINE)
+    return [line.strip() for line in text.splitlines() if re.search(r"\d", line)]
