@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, TimeoutError
 from data.schema import FEATURE_SERVICE
 from data.settings import ROOT, Settings
 from models.registry import EXPERIMENT, MODEL
-from stack import environment
+from stack.programs import environment
 
 SIZE = {"width": 1280, "height": 860}
 SECONDS = 60
