@@ -28,6 +28,7 @@ WEEK = range(1, 8)  # ISO weekdays, Monday is 1; also lags of one week
 FEATURE_SERVICE = "demand_v1"
 DEMAND_FEATURES = [
     *[f"mean_{w}" for w in WINDOWS],
+    "mean_ever",
     "std_28",
     "zero_share_28",
     "days_since_sale",

@@ -53,6 +53,7 @@ demand = FeatureView(
             Field(name=f"mean_{w}", dtype=Float64, description=f"Units a step, last {w} days.")
             for w in (7, 14, 28, 56, 84)
         ),
+        Field(name="mean_ever", dtype=Float64, description="Units a step since the first sale."),
         Field(name="std_28", dtype=Float64, description="Deviation of units a step, 28 days."),
         Field(
             name="zero_share_28",

@@ -12,10 +12,10 @@ LONGEST = max(WINDOWS)
 PROFILE_DAYS = 56
 
 
-def _open_steps(cutoff: date, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
-    """Open steps in the last n days, n = 0..LONGEST: counts (n,) and per ISO weekday (n, 7)."""
-    total, by_dow = np.zeros(LONGEST + 1), np.zeros((LONGEST + 1, 7))
-    for age in range(LONGEST):
+def _open_steps(cutoff: date, steps: Steps, days: int) -> tuple[np.ndarray, np.ndarray]:
+    """Open steps in the last n days, n = 0..`days`: counts (n,) and per ISO weekday (n, 7)."""
+    total, by_dow = np.zeros(days + 1), np.zeros((days + 1, 7))
+    for age in range(days):
         day = cutoff - timedelta(days=age)
         by_dow[age + 1] = by_dow[age]
         if age % steps.days == 0 and not steps.is_closed(day):
@@ -35,6 +35,7 @@ def _sums(known: pl.DataFrame, keys: list[str], cutoff: date, days: int) -> pl.D
         age_days=recent.max(),
         days_since_sale=recent.filter(y > 0).min(),
         *(y.filter(recent < w).sum().alias(f"sum_{w}") for w in WINDOWS),
+        sum_ever=y.sum(),
         squares=(y * y).filter(recent < 28).sum(),
         sold_28=((y > 0) & (recent < 28)).sum(),
         price_7=price.filter(recent < 7).mean(),
@@ -52,9 +53,11 @@ def _sums(known: pl.DataFrame, keys: list[str], cutoff: date, days: int) -> pl.D
 
 def _with_open_steps(sums: pl.DataFrame, cutoff: date, steps: Steps) -> pl.DataFrame:
     """Adds the open steps of each window, never more than the series is old."""
-    total, by_dow = _open_steps(cutoff, steps)
     age = sums["age_days"].fill_null(0).to_numpy()
+    oldest = int(age.max(initial=0)) + 1
+    total, by_dow = _open_steps(cutoff, steps, max(LONGEST, oldest))
     return sums.with_columns(
+        pl.Series("n_ever", np.maximum(total[age + 1], 1)),
         *(pl.Series(f"n_{w}", np.maximum(total[np.minimum(w, age + 1)], 1)) for w in WINDOWS),
         *(
             pl.Series(f"n_{d}_{w}", np.maximum(by_dow[np.minimum(w, age + 1), d - 1], 1))
@@ -88,6 +91,7 @@ def demand_features(
     return (
         f.with_columns(
             *((pl.col(f"sum_{w}") / pl.col(f"n_{w}")).alias(f"mean_{w}") for w in WINDOWS),
+            mean_ever=pl.col("sum_ever") / pl.col("n_ever"),
             std_28=(pl.col("squares") / pl.col("n_28") - mean_28**2).clip(0).sqrt(),
             zero_share_28=(1 - pl.col("sold_28") / pl.col("n_28")).clip(0, 1),
             days_since_sale=pl.col("days_since_sale").fill_null(pl.col("age_days") + 1),

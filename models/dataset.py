@@ -15,6 +15,7 @@ Matrix = NDArray[np.float64]
 
 PLAIN = [
     *(f"mean_{w}" for w in WINDOWS),
+    "mean_ever",
     *("std_28", "zero_share_28", "days_since_sale", "age_days", "price_28", "price_ratio"),
     *("display_28", "mailer_28", "store_mean_28", "store_mean_56"),
 ]

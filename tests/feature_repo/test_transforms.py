@@ -45,6 +45,7 @@ def test_features_equal_a_plain_loop_over_days(
         for w in WINDOWS:
             within = [y for d, y in newest if (cutoff - d).days < w]
             assert got[f"mean_{w}"] == pytest.approx(np.mean(within))
+        assert got["mean_ever"] == pytest.approx(np.mean([y for _, y in newest]))
         month = [y for d, y in newest if (cutoff - d).days < 28]
         assert got["std_28"] == pytest.approx(np.std(month))
         assert got["zero_share_28"] == pytest.approx(np.mean([y == 0 for y in month]))
