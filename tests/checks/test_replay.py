@@ -93,6 +93,7 @@ def test_results_repeat_to_the_last_bit_whatever_the_time_they_took(
 
 
 def test_a_longer_replay_is_not_judged_by_what_a_shorter_one_could_know(replayed: Replay) -> None:
+    shutil.rmtree(replayed.folder / "losses", ignore_errors=True)
     cutoff = SINCE + timedelta(days=5)
     settings = replayed.settings.model_copy(update={"horizon": 10})
     longer = replace(replayed, settings=settings)
