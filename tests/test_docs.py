@@ -12,17 +12,18 @@ from docs import reference, scorecard
 
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
 REPORTS = sorted((ROOT / "docs" / "report").glob("*.md"))
+STALE = "Generated blocks are stale: run `python -m docs.build blocks`."
 LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_generated_blocks_are_what_the_result_files_say(page) -> None:
-    assert fill(page.read_text()) == page.read_text()
+    assert fill(page.read_text()) == page.read_text(), STALE
 
 
 @pytest.mark.parametrize("page", reference.pages(), ids=lambda p: p.name)
 def test_reference_blocks_are_what_the_code_says(page) -> None:
-    assert reference.fill(page.read_text()) == page.read_text()
+    assert reference.fill(page.read_text()) == page.read_text(), STALE
 
 
 def test_a_block_of_a_metric_that_was_not_measured_is_an_error() -> None:
@@ -153,3 +154,13 @@ def digits(text: str) -> list[str]:
     for given in GIVEN:
         text = re.sub(given, "", text, flags=re.MULTILINE)
     return [line.strip() for line in text.splitlines() if re.search(r"\d", line)]
+
+
+LENGTHS = {"business": (1, 2), "concept": (4, 8), "technical": (3, 5), "slides": (5, 8)}
+
+
+@pytest.mark.parametrize("page", REPORTS, ids=lambda p: p.name)
+def test_a_report_is_as_long_as_its_readers_expect(page: Path) -> None:
+    pdf = (page.parent / "pdf" / f"{page.stem}.pdf").read_bytes()
+    least, most = LENGTHS.get(page.stem, (1, 3))
+    assert least <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= most
