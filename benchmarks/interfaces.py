@@ -54,7 +54,7 @@ def shots(settings: Settings, feast: str) -> list[Shot]:
     )["info"]["run_id"]
     return [
         Shot("prefect-deployments", f"{prefect}/deployments", "tbody tr", 5),
-        Shot("prefect-run", f"{prefect}/runs/flow-run/{gate['flow_run_id']}", ".log-row", 3),
+        Shot("prefect-run", f"{prefect}/runs/flow-run/{gate['flow_run_id']}", ".log-row", 1),
         Shot("prefect-gate", f"{prefect}/artifacts/artifact/{gate['id']}", "tbody tr", 3),
         Shot("mlflow-run", f"{mlflow}/#/experiments/{experiment}/runs/{training}", "[role=row]", 5),
         Shot("mlflow-model", f"{mlflow}/#/models/{MODEL}", "tbody tr, [role=row]", 2),
