@@ -13,6 +13,7 @@ from rich.table import Table
 
 from data.settings import Settings
 from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sales_as_of
+from serving.keys import operator_headers
 from stack.commands import up
 
 OUT = Console(highlight=False, soft_wrap=True)
@@ -141,7 +142,8 @@ def show_forecast(settings: Settings, series: dict[str, str]) -> None:
     """Fetches one forecast over REST and prints two weeks of it."""
     url = f"{settings.serve_url}/v1/forecasts"
     body = {"series": [series], "horizon": 28, "quantiles": [0.1, 0.5, 0.9]}
-    answer = httpx.post(url, json=body, timeout=15).raise_for_status().json()
+    headers = operator_headers(settings)
+    answer = httpx.post(url, json=body, headers=headers, timeout=15).raise_for_status().json()
     one = answer["forecasts"][0]
     table = Table(
         title=f"Store {series['store_id']}, {series['item_id']}: units a day after "

@@ -90,12 +90,12 @@ class Load:
         self._host, self._port, self._retries = host, port, retries
         self._idle: list[Connection] = []
         self._bodies = [json.dumps({"series": [s], "horizon": 28}).encode() for s in series]
-        self._n = 0
+        self.sent = 0
 
     async def one(self, answers: Answers, due: float) -> None:
         """Sends the next request and notes what came of it."""
-        body, status, content = self._bodies[self._n % len(self._bodies)], FAILED, b""
-        self._n += 1
+        body, status, content = self._bodies[self.sent % len(self._bodies)], FAILED, b""
+        self.sent += 1
         for attempt in range(self._retries + 1):
             connection = self._idle.pop() if self._idle else Connection(self._host, self._port)
             try:

@@ -40,17 +40,23 @@ def twin(settings: Settings, version: str) -> Iterator[str]:
         shutil.rmtree(made)
 
 
-def swap_rows(settings: Settings, *, swaps: int = 20) -> list[Row]:
-    """Requests that failed while the model was exchanged again and again under load."""
+def swap_rows(settings: Settings, *, swaps: int = 20, requests: int = 1000) -> list[Row]:
+    """Requests that failed while the model was exchanged again and again under load.
+
+    After each exchange at least so many `requests` are sent.
+    """
     version, series = served(settings)
+    load = Load(settings.host, settings.serve_port, series)
     with twin(settings, version) as other:
 
         def exchange() -> None:
             for k in range(swaps):
                 deploy.swap(settings, (other, version)[k % 2])
-                time.sleep(0.5)
+                enough = load.sent + requests
+                while load.sent < enough:
+                    time.sleep(0.1)
 
-        answers = during(Load(settings.host, settings.serve_port, series), CLIENTS, exchange)
+        answers = during(load, CLIENTS, exchange)
     if answers.versions.keys() != {version, other}:
         raise RuntimeError(f"Not both versions answered: {answers.versions}.")
     return [

@@ -1,6 +1,6 @@
 // The documentation of the API, drawn from its own openapi.json.
 
-import { authorization } from "./api.js";
+import { authorization, remember } from "./api.js";
 
 let spec, known = [];
 const el = (tag, attributes = {}, ...children) => {
@@ -52,8 +52,11 @@ function fields(s, seen = new Set()) {
 
 async function send(method, path, inputs, body, out) {
   const query = new URLSearchParams();
-  for (const [name, input] of Object.entries(inputs)) if (input.value) query.set(name, input.value);
-  const url = path.slice(1) + (String(query) ? "?" + query : "");
+  let url = path.slice(1);
+  for (const [name, input] of Object.entries(inputs))
+    if (url.includes(`{${name}}`)) url = url.replace(`{${name}}`, encodeURIComponent(input.value));
+    else if (input.value) query.set(name, input.value);
+  url += String(query) ? "?" + query : "";
   out.replaceChildren("…");
   const started = performance.now();
   try {
@@ -85,7 +88,7 @@ function route(path, method, op) {
       el("td", {}, content ? `${typeOf(content[1].schema)} (${content[0]})` : "")));
   }
   box.append(el("p", {}, op.description ?? ""));
-  if (op.parameters) box.append(el("h3", {}, "Query parameters"), el("table", {}, el("tbody", {},
+  if (op.parameters) box.append(el("h3", {}, "Parameters"), el("table", {}, el("tbody", {},
     ...op.parameters.map(p => row(p.name, { description: p.description, ...p.schema }, p.required)))));
   if (bodySchema) box.append(el("h3", {}, "Body"), ...fields(bodySchema));
   box.append(el("h3", {}, "Answers"), el("table", {}, answers));
@@ -93,7 +96,8 @@ function route(path, method, op) {
   if (good) box.append(el("details", {}, el("summary", {}, "Fields of the answer"), el("div", {}, ...fields(good))));
   box.append(el("h3", {}, "Try it"));
   for (const p of op.parameters ?? []) {
-    inputs[p.name] = el("input", { name: p.name, placeholder: String(p.schema.default ?? "") });
+    const value = p.in === "path" ? known[0]?.[p.name] ?? p.example ?? p.schema.examples?.[0] ?? "" : "";
+    inputs[p.name] = el("input", { name: p.name, value, placeholder: String(p.schema.default ?? "") });
     box.append(el("label", {}, el("code", {}, p.name), inputs[p.name]));
   }
   const body = bodySchema ? el("textarea", { spellcheck: false, value: example(bodySchema) }) : null;
@@ -104,13 +108,20 @@ function route(path, method, op) {
     el("span", { className: "muted" }, " " + (op.summary ?? ""))), box);
 }
 
+// The key of this tab, for "Send"; the planner's page asks for the same one.
+function keyField() {
+  const input = el("input", { id: "key", type: "password", autocomplete: "off" });
+  input.addEventListener("change", () => remember(input.value.trim()));
+  return el("label", { htmlFor: "key" }, "API key, if this server asks for one: ", input);
+}
+
 async function start() {
   spec = await (await fetch("openapi.json")).json();
   const page = await fetch("v1/series?limit=1", { headers: authorization() });
   if (page.ok) known = (await page.json()).series;
   document.getElementById("title").textContent = spec.info.title;
   document.getElementById("about").replaceChildren(spec.info.description + " ",
-    el("a", { href: "openapi.json" }, "openapi.json"));
+    el("a", { href: "openapi.json" }, "openapi.json"), keyField());
   const main = document.getElementById("routes");
   for (const [path, methods] of Object.entries(spec.paths))
     for (const [method, op] of Object.entries(methods)) main.append(route(path, method, op));

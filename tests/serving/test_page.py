@@ -414,6 +414,28 @@ def test_a_server_with_keys_asks_for_one_and_keeps_it_for_the_tab(visit: Visit, 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 
 
+def test_the_docs_send_with_a_key_and_with_the_ids_of_a_path(visit: Visit, shop: Shop) -> None:
+    page = visit.page
+    key = keys.create(shop.service.settings, "reader", "read")
+    visit.expected = "401"
+    try:
+        page.goto(f"{shop.url}docs")
+        history = page.locator("details", has=page.get_by_text("/history")).first
+        history.locator("summary").first.click()
+        history.get_by_role("textbox", name="store_id").fill("8")
+        history.get_by_role("textbox", name="item_id").fill(FORMULA[1])
+        history.get_by_role("button", name="Send").click()
+        expect(history.locator(".bad")).to_contain_text("401")
+        page.get_by_label("API key").fill(key)
+        page.get_by_label("API key").blur()
+        history.get_by_role("button", name="Send").click()
+        expect(history.locator(".ok")).to_contain_text("200")
+        expect(history.locator("pre")).to_contain_text(FORMULA[1])
+    finally:
+        shop.service.settings.api_keys_path.unlink()
+
+
+
 @pytest.mark.parametrize(
     "look",
     [{}, {"color_scheme": "dark"}, {"color_scheme": "dark", **PHONE}],
