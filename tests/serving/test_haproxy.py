@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import serving
+from serving import deploy
+from serving.api.system import Problem
 
 WRAPPER = Path(serving.__file__).parent / "haproxy"
 CONFIG = """
@@ -17,6 +19,10 @@ frontend prometheus
 frontend http_frontend
     bind 127.0.0.1:8000
     mode http
+    use_backend http-shelfcast if { path_beg / }
+backend http-shelfcast
+    mode http
+    server one 127.0.0.1:9
 listen stats
   bind *:8404
   mode http
@@ -108,3 +114,24 @@ def test_every_port_of_rays_template_is_covered(config: Path, echo: Path) -> Non
     after = config.read_text().splitlines()
     assert len(after) == len(lines) >= 3
     assert all(re.match(r"\s*bind 127\.0\.0\.1:4242", line) for line in after), after
+
+
+def test_more_at_once_than_the_api_takes_is_refused_before_it_and_once(
+    config: Path, echo: Path
+) -> None:
+    for _ in range(2):
+        run("-f", str(config), haproxy=echo)
+    lines = config.read_text().splitlines()
+    refusing = [n for n, line in enumerate(lines) if "return status 429" in line]
+    assert len(refusing) == 1
+    assert f"ge {deploy.MAX_IN_FLIGHT} " in lines[refusing[0] - 1]
+    assert f"use_backend http-{deploy.APPLICATION} " in lines[refusing[0] + 1]
+    said = re.search(r"lf-string '(.*?)'", lines[refusing[0]])
+    assert said and Problem.model_validate_json(said[1]).status == 429
+
+
+def test_the_line_before_which_it_is_refused_is_in_rays_template() -> None:
+    from ray.serve._private import haproxy_templates
+
+    texts = [text for text in vars(haproxy_templates).values() if isinstance(text, str)]
+    assert any(re.search(r"^\s*use_backend {{", text, re.MULTILINE) for text in texts)
