@@ -435,7 +435,6 @@ def test_the_docs_send_with_a_key_and_with_the_ids_of_a_path(visit: Visit, shop:
         shop.service.settings.api_keys_path.unlink()
 
 
-
 @pytest.mark.parametrize(
     "look",
     [{}, {"color_scheme": "dark"}, {"color_scheme": "dark", **PHONE}],
