@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.accuracy import beyond, judge, methods, uncertain
+from benchmarks.accuracy import beyond, judge, methods, other, uncertain
 from benchmarks.accuracy.methods import AUTO_ETS, MLFORECAST, ORACLE, OURS, Bench
 from benchmarks.rows import Row
 from data.schema import KEYS
@@ -284,13 +284,18 @@ def main(arguments: list[str]) -> int:
     """Measures and prints; the headline cutoffs are written down. 1 when a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cutoffs", default="", help="other cutoffs, by commas; not written down")
-    chosen = parser.parse_args(arguments).cutoffs
+    parser.add_argument(
+        "part", nargs="?", choices=["other"], help="only the made-up data of other kinds"
+    )
+    asked = parser.parse_args(arguments)
+    chosen = asked.cutoffs
     cutoffs = [date.fromisoformat(c) for c in chosen.split(",") if c] or list(HEADLINE)
     settings = settings_of(Settings().state_dir / "accuracy")
     if cutoffs[0] < settings.first_cutoff:
         settings = settings.model_copy(update={"first_cutoff": min(cutoffs), "series_min_days": 20})
         settings = settings.model_copy(update={"state_dir": settings.state_dir / str(min(cutoffs))})
-    rows = measure(methods.prepare(settings, cutoffs))
+    rows = [] if asked.part else measure(methods.prepare(settings, cutoffs))
+    rows += [] if chosen else other.measured()
     show(rows)
     if not chosen:
         report.save("accuracy", rows, merge=True)

@@ -50,7 +50,7 @@ class Bench:
     @property
     def calibration_origins(self) -> list[date]:
         """The origins one horizon before, whose errors were known at each origin."""
-        return [o - timedelta(days=self.settings.horizon) for o in self.origins]
+        return [self.settings.steps.after(o, -self.settings.horizon) for o in self.origins]
 
     @cached_property
     def sales(self) -> pl.DataFrame:
@@ -139,7 +139,7 @@ def ours(bench: Bench, origin: date) -> pl.DataFrame:
 
     def make() -> pl.DataFrame:
         as_of = known_at_morning(origin, bench.settings.timezone)
-        ahead = origin + timedelta(days=bench.settings.horizon)
+        ahead = bench.settings.steps.after(origin, bench.settings.horizon)
         plan = bench.plan.filter(pl.col("ds").is_between(origin, ahead, closed="right"))
         model = trained(bench, cutoff)
         rows = model.forecast(bench.features(origin), known_versions(plan, as_of), model.horizon)

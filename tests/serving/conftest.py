@@ -22,6 +22,7 @@ from data.schema import (
 from data.steps import Steps
 from feature_repo.store import UnknownSeries
 from models.dataset import target_days
+from models.forecaster import HorizonTooLong
 from models.metrics import LEVELS
 from serving.routes.application import create_api
 from serving.service import ForecastService
@@ -35,7 +36,7 @@ class ArithmeticModel:
     """Forecasts mean_7 plus what is on display, times the version; quantiles around it."""
 
     horizon, trained_cutoff, feature_service = 28, CUTOFF, FEATURE_SERVICE
-    snapshot_id, quantiles = "s1", QUANTILES
+    snapshot_id, quantiles, steps = "s1", QUANTILES, Steps()
 
     def __init__(self, folder: Path) -> None:
         self.version = folder.name
@@ -43,9 +44,11 @@ class ArithmeticModel:
             raise ValueError(f"{folder.name} does not have the SHA-256 that it was saved with.")
 
     def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
+        if horizon > self.horizon:
+            raise HorizonTooLong(f"horizon is {horizon}, of {self.horizon}.")
         factor = float("nan") if self.version == "nan" else float(self.version.split("-")[0])
         return (
-            target_days(features, horizon, Steps())
+            target_days(features, horizon, self.steps)
             .join(features.select(*KEYS, "mean_7"), on=KEYS, maintain_order="left")
             .join(plan, on=[*KEYS, "ds"], how="left", maintain_order="left")
             .with_columns(y_hat=(pl.col("mean_7") + pl.col("display").fill_null(0)) * factor)
