@@ -40,10 +40,9 @@ class OverrideBook:
         plan = source.snapshots.plan(read.features, model.horizon)
         frame = model.forecast(read.features, plan, model.horizon)
         days = frame.filter(pl.col("ds").is_between(request.since, request.until))
-        steps = source.settings.steps
-        wanted = [request.since, *steps.between(request.since, request.until)]
-        if days["ds"].to_list() != wanted or wanted[-1] != request.until:
-            said = f"{steps.words} {frame['ds'].min()!s} to {frame['ds'].max()!s}"
+        if (days["ds"].min(), days["ds"].max()) != (request.since, request.until):
+            words = source.settings.steps.words
+            said = f"{words} {frame['ds'].min()!s} to {frame['ds'].max()!s}"
             raise OutOfRange("/since", f"since and until are among the {said}.")
         override = Override(
             **request.model_dump(),

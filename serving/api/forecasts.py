@@ -72,7 +72,7 @@ class ForecastRequest(BaseModel):
         strict=True,
         ge=1,
         le=MAX_HORIZON,
-        description="Days to forecast, counted from the day after the cutoff. When left out: "
+        description="Days, or weeks of weekly data, counted from the cutoff. When left out: "
         "as many as the model reaches.",
     )
     quantiles: list[Quantile] = Field(
@@ -159,7 +159,7 @@ class SeriesForecastQuery(BaseModel):
 
     model_config = FORBID
 
-    horizon: int = Field(default=MAX_HORIZON, ge=1, le=MAX_HORIZON, description="Days to forecast.")
+    horizon: int = Field(default=MAX_HORIZON, ge=1, le=MAX_HORIZON, description="Steps ahead.")
     quantiles: str = Field(
         default="0.1,0.5,0.9",
         max_length=500,

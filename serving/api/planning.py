@@ -73,7 +73,10 @@ class Stock(Series):
 
 
 class OrderRequest(BaseModel):
-    """What to order now, so that it lasts until the delivery after the next."""
+    """What to order now, so that it lasts until the delivery after the next.
+
+    In weekly data the days are rounded up to whole weeks.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -174,14 +177,14 @@ class OverrideRequest(Series):
 
     since: date = Field(description="First day.")
     until: date = Field(description="Last day.")
-    units: Units = Field(description="Units that are expected on each of the days.")
+    units: Units = Field(description="Units that are expected on each day, or in each week.")
     reason: Annotated[str, Field(min_length=3, max_length=500)] = Field(description="Why.")
     expires_at: datetime = Field(description="When it stops to count, with a time zone.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if not 0 <= (self.until - self.since).days < MAX_HORIZON:
-            raise ValueError(f"until is not since or one of the {MAX_HORIZON - 1} days after it")
+        if self.until < self.since:
+            raise ValueError("until is not since or a day after it")
         if self.expires_at.tzinfo is None:
             raise ValueError("expires_at needs a time zone, such as 2017-09-14T00:00:00Z")
         return self

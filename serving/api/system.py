@@ -19,7 +19,7 @@ class ModelInfo(BaseModel):
     trained_cutoff: date | None = Field(
         default=None, description="Last day of sales that its training saw."
     )
-    horizon: int | None = Field(default=None, description="Days ahead that it forecasts.")
+    horizon: int | None = Field(default=None, description="Steps ahead that it forecasts.")
     quantiles: list[float] | None = Field(
         default=None, description="Quantile levels that it gives."
     )

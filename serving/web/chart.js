@@ -1,7 +1,7 @@
 // The chart of one series: what sold, what is expected, the likely range, promotions.
 
 import { fill, h, s } from "./dom.js";
-import { dayNamed, dayShort, number, units } from "./format.js";
+import { dayNamed, dayShort, daysBetween, number, stepName, units } from "./format.js";
 import { band, dayTicks, line, ticks } from "./scale.js";
 
 const EDGE = { left: 40, right: 14, top: 26, bottom: 62 };
@@ -139,7 +139,8 @@ function summary(rows, cutoff) {
   const ahead = rows.filter(r => r.ds > cutoff && r.hat != null), sold = rows.filter(r => r.y != null);
   const sum = (list, key) => list.reduce((total, r) => total + r[key], 0);
   if (!ahead.length) return "No forecast to draw.";
-  return `Units a day. Sold ${number(sum(sold, "y") / Math.max(1, sold.length))} a day on average over `
-    + `${sold.length} days up to ${dayShort(cutoff)}; expected ${number(sum(ahead, "hat") / ahead.length)} `
-    + `a day over the next ${ahead.length} days. The table below has every figure.`;
+  const step = stepName(daysBetween(cutoff, ahead[0].ds));
+  return `Units a ${step}. Sold ${number(sum(sold, "y") / Math.max(1, sold.length))} a ${step} on average over `
+    + `${sold.length} ${step}s up to ${dayShort(cutoff)}; expected ${number(sum(ahead, "hat") / ahead.length)} `
+    + `a ${step} over the next ${ahead.length} ${step}s. The table below has every figure.`;
 }

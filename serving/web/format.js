@@ -30,6 +30,8 @@ export const moment = iso => iso ? `${long.format(new Date(iso))}, ${iso.slice(1
 export const weekday = ds => instant(ds).getUTCDay();
 export const addDays = (ds, n) =>
   new Date(instant(ds).getTime() + n * 86400000).toISOString().slice(0, 10);
+/** What a row of a series is of, from the days between two rows. */
+export const stepName = days => days === 7 ? "week" : "day";
 export const daysBetween = (from, to) => Math.round((instant(to) - instant(from)) / 86400000);
 
 /** "GROCERY" as "Grocery": departments come in capitals. */

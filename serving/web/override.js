@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { $, failed, fill, h, table } from "./dom.js";
-import { addDays, day, number, NONE, series, signed } from "./format.js";
+import { addDays, day, number, NONE, series, signed, stepName } from "./format.js";
 
 const REASONS = ["Unplanned promotion", "Event nearby", "Delivery problem", "New or dropped goods", "Weather", "Other"];
 
@@ -13,12 +13,12 @@ export function override(context) {
   function show(next) {
     view = next;
     const days = view.ahead.map(d => d.ds);
-    const date = (id, label, value, most) => h("label", { class: "field" }, label,
-      h("input", { type: "date", id, required: true, min: days[0], max: most, value }));
+    const date = (id, label, value, most, step = 1) => h("label", { class: "field" }, label,
+      h("input", { type: "date", id, required: true, min: days[0], max: most, step, value }));
     const text = (id, label, attributes) => h("label", { class: "field" }, label, h("input", { id, required: true, ...attributes }));
     const form = h("form", { id: "override-form", class: "fields", novalidate: true, onsubmit: save },
-      date("override-since", "From", days[0], days.at(-1)), date("override-until", "To", days[0], days.at(-1)),
-      text("override-units", "Units a day", { type: "number", min: 0, max: 1e6, step: "any" }),
+      date("override-since", "From", days[0], days.at(-1), view.step), date("override-until", "To", days[0], days.at(-1), view.step),
+      text("override-units", `Units a ${stepName(view.step)}`, { type: "number", min: 0, max: 1e6, step: "any" }),
       h("label", { class: "field" }, "Reason", h("select", { id: "override-why" }, ...REASONS.map(r => h("option", {}, r)))),
       h("label", { class: "field wide" }, "In a sentence", h("input", { id: "override-note", required: true, minlength: 3, maxlength: 400 })),
       date("override-expires", "Counts until", addDays(days.at(-1), 1), null),
@@ -44,7 +44,7 @@ export function override(context) {
         units: Number(value("units")), reason: `${value("why")}: ${value("note")}`, expires_at: `${value("expires")}T00:00:00Z`,
       });
       known = [made, ...known];
-      fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a day from ${day(made.since)} to ${day(made.until)}.`));
+      fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(view.step)} from ${day(made.since)} to ${day(made.until)}.`));
       drawList();
     } catch (error) { failed(said, error, () => form.requestSubmit()); }
   }

@@ -1,6 +1,6 @@
 // Where things lie in a chart: axes with round numbers, and paths with gaps.
 
-import { dayShort, monthOf, weekday } from "./format.js";
+import { dayShort, daysBetween, monthOf, weekday } from "./format.js";
 
 /** Round tick values from 0 to just above `top`. */
 export function ticks(top, wanted = 4) {
@@ -11,12 +11,12 @@ export function ticks(top, wanted = 4) {
   return Array.from({ length: count + 1 }, (_, k) => Number((k * step).toPrecision(12)));
 }
 
-/** Labels of the time axis: Mondays of a short span, months of a long one, none too close. */
+/** Labels of the time axis: Mondays (or weeks) of a short span, months of a long one, none too close. */
 export function dayTicks(days, x, apart = 58) {
-  const byMonth = days.length > 120;
+  const byMonth = daysBetween(days[0], days.at(-1)) >= 120, weekly = days.length > 1 && daysBetween(days[0], days[1]) === 7;
   const out = [];
   days.forEach((ds, i) => {
-    if (byMonth ? !ds.endsWith("-01") : weekday(ds) !== 1) return;
+    if (byMonth ? !i || monthOf(ds) === monthOf(days[i - 1]) : !weekly && weekday(ds) !== 1) return;
     const at = x(i);
     if (out.length && at - out.at(-1).x < (byMonth ? 36 : apart)) return;
     out.push({ x: at, text: byMonth ? monthOf(ds) : dayShort(ds) });

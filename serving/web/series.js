@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { $, fill, h, table } from "./dom.js";
-import { dayNamed, number, units } from "./format.js";
+import { dayNamed, daysBetween, number, stepName, units } from "./format.js";
 
 const LEVELS = [0.025, 0.1, 0.5, 0.9, 0.975];
 const HISTORY_DAYS = 365;
@@ -22,19 +22,20 @@ export async function readSeries(key, lead, signal) {
   const [forecast] = answer.value.forecasts;
   return {
     key, lead, answer: answer.value, cutoff: forecast.cutoff, ahead: forecast.days,
+    step: daysBetween(forecast.cutoff, forecast.days[0].ds),
     analogues: forecast.analogues ?? null,
     sold: past.days, earlier: lead ? past.forecasts : [], plan: past.planned ?? [],
     historyError: history.reason ?? null, changed: null,
   };
 }
 
-/** One row a day, `span` days back and all days ahead. */
+/** One row a day or week, `span` days back and all that is ahead. */
 export function rowsOf(view, span) {
   const earlier = new Map(view.earlier.map(f => [f.ds, f]));
   const plan = new Map(view.plan.map(p => [p.ds, p]));
   const changed = new Map((view.changed ?? []).map(d => [d.ds, d]));
   const promotion = p => ({ display: p?.display ?? 0, mailer: p?.mailer ?? 0 });
-  const past = view.sold.slice(-span).map(d => ({
+  const past = view.sold.slice(-Math.ceil(span / view.step)).map(d => ({
     ds: d.ds, y: d.y, price: d.price, past: earlier.get(d.ds)?.y_hat ?? null, ...promotion(d) }));
   const ahead = view.ahead.map(d => ({
     ds: d.ds, y: null, price: null, past: null, hat: d.y_hat, ...range(d, ""),
@@ -52,13 +53,13 @@ const sum = (days, pick) => days.reduce((total, d) => total + (pick(d) ?? 0), 0)
 
 /** The three figures above the chart. */
 export function showTotals(view) {
-  const before = view.sold.slice(-28), week = view.ahead.slice(0, 7), next = view.ahead[0];
+  const { step } = view, before = view.sold.slice(-28 / step), week = view.ahead.slice(0, 7 / step), next = view.ahead[0];
   const tile = (name, value, note) => h("div", {}, h("dt", {}, name), h("dd", {}, value), h("dd", { class: "soft small" }, note));
   fill($("totals"), h("dl", { class: "tiles" },
-    before.length > 0 && tile(`Last ${before.length} days`, units(sum(before, d => d.y)), "sold"),
-    tile(`Next ${week.length} days`, units(sum(week, d => d.y_hat)), "expected"),
-    tile(`Next ${view.ahead.length} days`, units(sum(view.ahead, d => d.y_hat)), "expected"),
-    tile(dayNamed(next.ds), units(next.y_hat), `likely ${number(next.quantiles["0.1"])} to ${number(next.quantiles["0.9"])}`)),
+    before.length > 0 && tile(`Last ${before.length * step} days`, units(sum(before, d => d.y)), "sold"),
+    tile(`Next ${week.length * step} days`, units(sum(week, d => d.y_hat)), "expected"),
+    tile(`Next ${view.ahead.length * step} days`, units(sum(view.ahead, d => d.y_hat)), "expected"),
+    tile(step === 7 ? `Week to ${dayNamed(next.ds)}` : dayNamed(next.ds), units(next.y_hat), `likely ${number(next.quantiles["0.1"])} to ${number(next.quantiles["0.9"])}`)),
   view.historyError && h("p", { class: "warning" }, `What was sold can't be shown. ${view.historyError.message}`),
   view.analogues && h("p", { class: "warning" }, "This series has no history of its own. Its forecast is borrowed from "
     + `${view.analogues.map(a => `store ${a.store_id} ${a.item_id}`).join(", ")} and its likely range is wider.`));
@@ -76,7 +77,7 @@ const filled = rows => COLUMNS.filter(([, pick], i) => i === 0 || rows.some(r =>
 /** Every day in a table that opens at the first day of the forecast. */
 export function showFigures(rows, cutoff) {
   const columns = filled(rows).map(([name, pick, text], i) => ({ name, number: i > 0, text: row => text(pick(row)) }));
-  const box = table("Units a day", columns, rows);
+  const box = table(`Units a ${stepName(daysBetween(rows[0].ds, rows.at(-1).ds) / (rows.length - 1))}`, columns, rows);
   fill($("figures-body"), box);
   const body = box.querySelector("tbody"), first = body.children[rows.findIndex(r => r.ds > cutoff)];
   box.scrollTop = first.offsetTop - body.offsetTop - 3 * first.offsetHeight;

@@ -25,7 +25,7 @@ export function whatIf(redraw) {
     fill(form,
       h("h3", { id: "whatif-title" }, "What if"),
       h("p", { class: "soft small" }, "Change a promotion or the price, see what the forecast does."),
-      h("div", { class: "fields" }, choice("whatif-from", "From", 0), choice("whatif-to", "To", Math.min(6, days.length - 1))),
+      h("div", { class: "fields" }, choice("whatif-from", "From", 0), choice("whatif-to", "To", Math.min(7 / view.step - 1, days.length - 1))),
       ...INPUTS.map(i => fields[i.name].node),
       out,
       h("p", { class: "soft small" }, "Model association, not cause: this is what sold under such promotions and prices, "

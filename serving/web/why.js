@@ -15,7 +15,7 @@ export function why() {
   function show(next) {
     view = next;
     const select = h("select", { id: "why-day", onchange: load },
-      h("option", { value: "" }, `all ${view.ahead.length} days`),
+      h("option", { value: "" }, `all ${view.ahead.length * view.step} days`),
       ...view.ahead.map(d => h("option", { value: d.ds }, dayNamed(d.ds))));
     fill(tools, h("label", {}, "Of ", select));
     load();
