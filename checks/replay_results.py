@@ -44,12 +44,13 @@ def results(replay: Replay) -> Results:
     weeks = [row for name, made in issues.items() for row in _weeks(replay, name, made)]
     table = []
     for policy in replay.policies:
+        moves = [w["moved"] for w in weeks if w["policy"] == policy.name and w["moved"] is not None]
         mine, ratio = mean[policy.name], jackknifed(list(mean[policy.name] / mean[best]))
         table.append(
             {
                 "policy": policy.name,
                 **_accuracy(replay, issues[policy.name], jackknifed(list(mine)), ratio),
-                "moved": float(np.mean([w["moved"] for w in weeks if w["policy"] == policy.name])),
+                "moved": float(np.mean(moves)),
                 **_cost(replay, policy),
                 **_false(retrains, policy.name),
             }
