@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data import ledger
 from data.schema import FEATURE_SERVICE
@@ -55,8 +55,12 @@ def forecast() -> int:
     )
     kept = f"{written:,} rows kept" if written else "already kept"
     series = own.select("store_id", "item_id").unique().height
-    gaps = plan_gaps(str(snapshot), settings.horizon, settings.steps)
+    gaps, cells = plan_gaps(str(snapshot), settings.horizon, settings.steps)
     lacking = f"; no promotion plan for {len(gaps)} steps from {gaps[0]}" if gaps else ""
+    if cells.height:
+        lacking += f"; {cells.height} planned cells without a number count as 0, see plan-gaps"
+        table = cells.with_columns(pl.col("ds").cast(pl.String)).to_dicts()
+        create_table_artifact(key="plan-gaps", table=table, description="Cells without a number")
     return done(
         message=f"{series} series x {settings.horizon} steps from {own['cutoff'][0]}, "
         f"{kept}{lacking}",

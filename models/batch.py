@@ -13,7 +13,7 @@ from models.assembly import features_as_known, matrix_spec, read_snapshot
 from models.baselines import baseline_forecasts
 from models.dataset import history
 from models.forecaster import Forecaster
-from models.grid import unplanned_steps
+from models.grid import missing_cells, unplanned_steps
 
 
 def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> pl.DataFrame:
@@ -41,8 +41,12 @@ def digest(forecasts: pl.DataFrame) -> str:
     return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
-def plan_gaps(snapshot: str, horizon: int, steps: Steps) -> list[date]:
-    """Target steps that a snapshot's promotion plan says nothing about; none without a plan."""
+def plan_gaps(snapshot: str, horizon: int, steps: Steps) -> tuple[list[date], pl.DataFrame]:
+    """What a snapshot's promotion plan lacks: whole target steps, and cells without a number.
+
+    See models.grid; all of it counts as unpromoted, and without a plan nothing is lacking.
+    """
     folder = Path(snapshot)
     _, cutoff, _, _ = read_snapshot(folder)
-    return unplanned_steps(pl.read_parquet(folder / "plan.parquet"), cutoff, horizon, steps)
+    plan = pl.read_parquet(folder / "plan.parquet")
+    return unplanned_steps(plan, cutoff, horizon, steps), missing_cells(plan)

@@ -54,6 +54,14 @@ def _named(row: dict[str, object]) -> str:
     return ", ".join(f"{name}={value!s}" for name, value in row.items())
 
 
+def missing_cells(plan: pl.DataFrame) -> pl.DataFrame:
+    """Cells of the plan without a number: (store_id, item_id, ds, covariate); they count as 0."""
+    cells = plan.select(*KEYS, "ds", *PLANNED).unpivot(
+        on=PLANNED, index=[*KEYS, "ds"], variable_name="covariate"
+    )
+    return cells.filter(pl.col("value").is_null()).drop("value").sort(*KEYS, "ds", "covariate")
+
+
 def unplanned_steps(plan: pl.DataFrame, cutoff: date, horizon: int, steps: Steps) -> list[date]:
     """Target steps of which the plan says nothing about any series; they count as unpromoted.
 

@@ -227,3 +227,14 @@ def test_a_plan_without_a_column_is_refused_by_its_name(con, settings, tmp_path,
             known_after=None,
             known_until=datetime(2017, 1, 1, tzinfo=UTC),
         )
+
+
+def test_a_day_that_ends_no_week_is_named_with_the_weekday_that_does(con, settings, tmp_path):
+    path = tmp_path / "weeks.csv"
+    path.write_text("store_id,item_id,ds,y\n1,a,2017-09-03,5\n1,a,2017-09-04,5\n")
+    weekly = settings.model_copy(update={"frequency": "1w", "first_cutoff": date(2017, 9, 10)})
+    read = {"source": "csv", "path": str(path), "since": None}
+    assert read_sales(con, weekly, **read, until=date(2017, 9, 3)).height == 1
+    says = r"1 rows? whose ds .* Monday, 2017-09-04: .* weeks end on a Sunday"
+    with pytest.raises(SourceError, match=says):
+        read_sales(con, weekly, **read, until=None)

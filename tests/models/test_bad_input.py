@@ -15,7 +15,7 @@ from models.backtest import TrainingData
 from models.baselines import BASELINES, baseline_forecasts
 from models.dataset import MatrixSpec, history
 from models.forecaster import Forecaster
-from models.grid import BadGrid, check_grid, unplanned_steps
+from models.grid import BadGrid, check_grid, missing_cells, unplanned_steps
 from models.training import refit
 
 CUTOFF, HORIZON, CLOSED = date(2017, 9, 10), 28, ("12-25",)
@@ -131,3 +131,23 @@ def test_a_good_grid_passes(data: TrainingData) -> None:
 def test_days_without_any_plan_are_listed_unless_there_are_no_promotions() -> None:
     assert unplanned_steps(plan_of(), CUTOFF, 3, STEPS) == [date(2017, 9, 12), date(2017, 9, 13)]
     assert unplanned_steps(pl.DataFrame(schema=PLAN), CUTOFF, 3, STEPS) == []
+
+
+def test_forty_planned_cells_without_a_number_are_listed_and_count_as_unpromoted(
+    data: TrainingData, model: Forecaster
+) -> None:
+    days = [CUTOFF + timedelta(days=k) for k in range(1, 21)]
+    full = pl.concat(plan_of(ds=d, display=0.0) for d in days)
+    holes = full.with_columns(display=pl.lit(None, pl.Float64), mailer=pl.lit(None, pl.Float64))
+    listed = missing_cells(holes)
+    assert listed.height == 40
+    assert listed.row(0) == ("s0", "i0", days[0], "display")
+    assert missing_cells(full).is_empty()
+    features = newest(data)
+    without = model.forecast(features, holes, HORIZON)
+    assert without.equals(model.forecast(features, full, HORIZON))
+
+
+def test_one_day_of_history_is_too_little_to_train_on_and_the_error_says_what_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"needs sales of at least 8 weeks .* begin on 2017-09-10"):
+        needed_cutoffs(CUTOFF, CUTOFF, HORIZON, STEPS)
