@@ -24,7 +24,7 @@ from models.metrics import level_scales, wrmsse
 from models.performance import score
 from models.training import refit
 
-FAST = {"objective": "poisson", "num_iterations": 40, "num_leaves": 8, "learning_rate": 0.1}
+FAST = {"objective": "poisson", "num_iterations": 100, "num_leaves": 8, "min_data_in_leaf": 50}
 SMALL = {
     **{kind.name: replace(kind, stores=2, items=4, days=300) for kind in KINDS},
     "single store": replace(KINDS[4], items=8, days=300),
@@ -149,7 +149,15 @@ def test_weeks_are_scored_by_weeks_ahead_and_a_longer_horizon_is_refused(
     model = trained(data)
     made = model.forecast(newest(data), data.plan, 8).with_columns(model=pl.lit("1"))
     until: date = sales["ds"].max()  # type: ignore[assignment]
-    found = score(made, sales, version="1", horizon=8, until=until, steps=settings.steps)
+    found = score(
+        made,
+        sales,
+        version="1",
+        horizon=8,
+        until=until,
+        steps=settings.steps,
+        calibration=model.manifest.calibration,
+    )
     assert found.cutoff == data.cutoff
     assert found.scores["lead_week"].drop_nulls().unique().sort().to_list() == list(range(1, 9))
     total = model.level_forecast(newest(data), data.plan, 8, "total")
