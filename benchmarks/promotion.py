@@ -159,7 +159,7 @@ def _row(metric: str, count: int, target: float, *, most: bool) -> Row:
 def main() -> int:
     """Fits, resamples and adds the rows to gates.json; 1 when a target is missed."""
     rows = promotion_rows(Settings())
-    report.save("gates", rows, merge=report.is_current("gates"))
+    report.save("gates", rows, merge=True)
     for row in rows:
         print(f"{row['metric']}: {row['ours']} (target {row['target']}), met: {row['met']}")
     return int(any(row["met"] is False for row in rows))

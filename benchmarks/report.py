@@ -29,20 +29,20 @@ BLOCK = re.compile(r"<!-- (table|value|routes|scaling)((?: [^>]+?)?) -->.*?<!-- 
 def save(name: str, rows: Sequence[Row], *, merge: bool = False) -> None:
     """Writes benchmarks/results/NAME.json and fills the documents.
 
-    `merge` keeps the rows of other metrics that are in the file: for results of several programs.
+    `merge` keeps the rows of other metrics that are in the file, each with the commit that it was
+    measured on: for results of several programs.
     """
-    path, commit = RESULTS / f"{name}.json", _commit()
+    path, commit, before = RESULTS / f"{name}.json", _commit(), read(name)
     own = {row["metric"] for row in rows}
-    kept = [row for row in read(name)["rows"] if row["metric"] not in own] if merge else []
+    kept = [
+        row if before["commit"] == commit else {"commit": before["commit"]} | row
+        for row in before["rows"]
+        if merge and row["metric"] not in own
+    ]
     found = {"commit": commit, "machine": machine(), "rows": [*kept, *rows]}
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     fill_documents()
-
-
-def is_current(name: str) -> bool:
-    """Whether a result file is of the commit that is checked out: then its rows may be kept."""
-    return bool(read(name)["commit"] == _commit())
 
 
 def read(name: str) -> dict[str, Any]:
@@ -61,10 +61,16 @@ def machine() -> str:
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
+    """The commit that is checked out, and whether code was changed since."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "*.py", "*.sql", "*.yml")
+    return git("rev-parse", "HEAD") + ("+changes" if changed else "")
 
 
 def documents() -> list[Path]:
@@ -108,7 +114,9 @@ def table(name: str, *patterns: str) -> str:
     columns = [c for c in COLUMNS if any(row[c] is not None for row in rows)]
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(_cell(row[c]) for c in columns)} |" for row in rows]
-    return "\n".join([*lines, "", f"{found['machine']}; commit `{found['commit'][:10]}`", ""])
+    commits = sorted({row.get("commit", found["commit"]) for row in rows})
+    of = ", ".join(f"`{commit[:10]}{commit[40:]}`" for commit in commits)
+    return "\n".join([*lines, "", f"{found['machine']}; commit {of}", ""])
 
 
 def routes() -> str:

@@ -128,7 +128,8 @@ def decay(
     dense = history(sales, series.select(KEYS), scale_day, settings.steps)
     holidays = holidays_of(until, settings.holiday_country)
     near = {h + timedelta(days=k) for h in holidays for k in range(-gates.NEAR_HOLIDAY, 2)}
-    weeks = weekly_losses(scored, level_scales(dense), version=version, until=until, quiet=near)
+    scales = level_scales(dense, season=settings.steps.season)
+    weeks = weekly_losses(scored, scales, version=version, until=until, quiet=near)
     newest = weeks.tail(4)
     ratios = log_ratios(weeks, backtest)
     bias = [b for b in weeks["bias"].to_list() if b is not None]

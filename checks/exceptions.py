@@ -10,6 +10,7 @@ import polars as pl
 from scipy.stats import binom
 
 from data.schema import KEYS
+from data.steps import Steps
 
 MISS_DAYS = 7  # the newest week is searched for misses
 MISS_SHARE = 0.5  # a miss is off by at least this share of what was forecast
@@ -27,7 +28,12 @@ COLUMNS = [*KEYS, "kind", "reason", "value", "since", "until"]
 
 
 def exceptions(
-    daily: pl.DataFrame, prices: pl.DataFrame, plan: pl.DataFrame, sales: pl.DataFrame, today: date
+    daily: pl.DataFrame,
+    prices: pl.DataFrame,
+    plan: pl.DataFrame,
+    sales: pl.DataFrame,
+    today: date,
+    steps: Steps,
 ) -> pl.DataFrame:
     """Exceptions of every kind, largest value first; `today` is the last day of sales.
 
@@ -41,7 +47,7 @@ def exceptions(
         _biases(priced),
         _coverages(priced),
         _stock_outs(priced, today),
-        _promotions(plan, sales, prices, today),
+        _promotions(plan, sales, prices, today, steps),
     ]
     return pl.concat([f.select(COLUMNS) for f in found]).sort(
         "value", *KEYS, "kind", descending=[True, False, False, False]
@@ -157,7 +163,7 @@ def _stock_outs(priced: pl.DataFrame, today: date) -> pl.DataFrame:
 
 
 def _promotions(
-    plan: pl.DataFrame, sales: pl.DataFrame, prices: pl.DataFrame, today: date
+    plan: pl.DataFrame, sales: pl.DataFrame, prices: pl.DataFrame, today: date, steps: Steps
 ) -> pl.DataFrame:
     promoted = plan.with_columns(products=pl.col("display") + pl.col("mailer"))
     recently = pl.col("ds").is_between(today - timedelta(days=27), today)
@@ -186,7 +192,7 @@ def _promotions(
         .with_columns(
             kind=pl.lit("promotion"),
             value=pl.col("sold")
-            * ((pl.col("until") - pl.col("since")).dt.total_days() + 1)
+            * ((pl.col("until") - pl.col("since")).dt.total_days() + steps.days)
             * pl.col("price"),
             reason=pl.format(
                 "A promotion is ahead: {} products on display or in the mailer, usually {}.",

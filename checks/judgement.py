@@ -53,7 +53,8 @@ def sample_of(replay: Replay) -> Sample:
     group = series.join(parts.with_columns(pl.col("group") % GROUPS), on=by)
     dense = history(sales, series, replay.since, replay.settings.steps)
     without = [dense.join(_group(group, g), on=KEYS, how="anti") for g in range(GROUPS)]
-    return Sample(sales, group, [level_scales(frame) for frame in (dense, *without)])
+    season = replay.settings.steps.season
+    return Sample(sales, group, [level_scales(frame, season=season) for frame in (dense, *without)])
 
 
 def _group(group: pl.DataFrame, number: int) -> pl.DataFrame:

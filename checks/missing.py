@@ -69,7 +69,7 @@ def unexplained(now: pl.DataFrame, seen: Usual) -> dict[str, float]:
     """
     has_store = seen.stores["store_id"].is_in(now["store_id"].unique().to_list()).to_numpy()
     there = seen.series.join(
-        now.select(*KEYS, there=pl.lit(True)), on=KEYS, how="left", maintain_order="left"
+        now.select(*KEYS, there=pl.lit(True)).unique(), on=KEYS, how="left", maintain_order="left"
     )["there"]
     has_row, store = there.fill_null(False).to_numpy(), seen.series["store"].to_numpy()
     in_store = has_store[store]

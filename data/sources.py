@@ -90,6 +90,7 @@ def read_plan(
     _require(PLAN_COLUMNS, found, f"{source}.plan", params)
     wanted = ", ".join(_typed(name, kind, found) for name, kind in PLAN_COLUMNS.items())
     plan = _run(con, f"SELECT {wanted} FROM (\n{sql}\n)", params, source)
+    _require_steps(plan["ds"].drop_nulls(), settings, f"{source}.plan")
     return plan.cast(pl.Schema(schema.PLAN))
 
 

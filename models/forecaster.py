@@ -122,6 +122,11 @@ class Forecaster:
                 "run the deploy deployment to export the version again."
             ) from error
         booster = lgb.Booster(model_str=(folder / BOOSTER).read_text())
+        if booster.feature_name() != INPUTS:
+            raise ValueError(
+                f"{folder} holds a model of other inputs than today's {len(INPUTS)}; "
+                "run the train deployment for a new one."
+            )
         return cls(booster, Manifest.from_json((folder / MANIFEST).read_text()))
 
     def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:

@@ -43,7 +43,6 @@ class Performance:
     `naive_ratio` is the model's mean WRMSSE over that of the seasonal naive forecast there.
     """
 
-    matured_days: int
     cutoff: date | None
     naive_ratio: float | None
     coverage_80: float | None
@@ -87,7 +86,6 @@ def score(
     figures = {(m, k): v for m, k, v in table.iter_rows()}
     mine, naive = (figures.get((m, "wrmsse mean")) for m in (version, SEASONAL_NAIVE))
     return Performance(
-        matured_days=own["ds"].n_unique(),
         cutoff=cutoff,
         naive_ratio=mine / naive if mine is not None and naive else None,
         coverage_80=figures.get((version, COVERAGE)),
@@ -105,7 +103,9 @@ def _long(rows: list[tuple[str, str, float]]) -> pl.DataFrame:
 def _table(matured: pl.DataFrame, sales: pl.DataFrame, cutoff: date, steps: Steps) -> pl.DataFrame:
     """Figures of every model that forecast the same days from the same cutoff."""
     rows = matured.filter(pl.col("cutoff") == cutoff)
-    scales = level_scales(history(sales, rows.select(KEYS).unique(), cutoff, steps))
+    scales = level_scales(
+        history(sales, rows.select(KEYS).unique(), cutoff, steps), season=steps.season
+    )
     return _long(
         [
             (str(model), metric, value)

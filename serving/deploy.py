@@ -34,8 +34,8 @@ def application_config(settings: Settings, *, version: str | None) -> dict[str, 
     deployment = {
         "name": DEPLOYMENT,
         "num_replicas": 1,
-        # More than the API itself lets in, so that it is the one that refuses: with a problem,
-        # in no time, and with Retry-After.
+        # More than HAProxy and the API let in, so that one of them refuses: with a problem, in no
+        # time, and with Retry-After.
         "max_ongoing_requests": 4 * MAX_IN_FLIGHT,
         "max_queued_requests": 8 * MAX_IN_FLIGHT,
         "backpressure_config": {"status_code": 429, "retry_after_s": 1},

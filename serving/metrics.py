@@ -33,7 +33,7 @@ class Metrics:
         )
         self.refused = Counter(
             "shelfcast_requests_refused_total",
-            "Requests refused because too many were being answered.",
+            "Requests refused by a replica; HAProxy refuses most before.",
             registry=self.registry,
         )
         self.model = Gauge(

@@ -288,6 +288,8 @@ def main(arguments: list[str]) -> int:
         "part", nargs="?", choices=["other"], help="only the made-up data of other kinds"
     )
     asked = parser.parse_args(arguments)
+    if asked.part and asked.cutoffs:
+        parser.error("data of other kinds has no cutoffs to choose")
     chosen = asked.cutoffs
     cutoffs = [date.fromisoformat(c) for c in chosen.split(",") if c] or list(HEADLINE)
     settings = settings_of(Settings().state_dir / "accuracy")

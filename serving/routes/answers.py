@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial, wraps
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -36,7 +37,8 @@ def _in_threads(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(endpoint)
     async def answer(**given: Any) -> Any:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_threads, partial(endpoint, **given))
+        within = copy_context()  # of the request: Ray's name for it, among others
+        return await loop.run_in_executor(_threads, partial(within.run, endpoint, **given))
 
     return answer
 

@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 
 from checks.exceptions import exceptions
+from data.steps import Steps
 
 TODAY = date(2017, 10, 8)
+DAYS = Steps()
 DAYS = [TODAY - timedelta(days=k) for k in range(27, -1, -1)]
 
 
@@ -27,13 +29,17 @@ def daily(item: str, sold: list[float], y_hat: float = 10.0) -> pl.DataFrame:
 
 
 def found(
-    frame: pl.DataFrame, plan: pl.DataFrame | None = None, price: float = 2.0
+    frame: pl.DataFrame,
+    plan: pl.DataFrame | None = None,
+    price: float = 2.0,
+    steps: Steps = DAYS,
 ) -> pl.DataFrame:
     prices = frame.select("store_id", "item_id").unique().with_columns(price=pl.lit(price))
     types = {"store_id": pl.String, "item_id": pl.String, "ds": pl.Date}
     types |= {"display": pl.Float64, "mailer": pl.Float64}
     plan = pl.DataFrame(schema=types) if plan is None else plan
-    return exceptions(frame, prices, plan, frame.select("store_id", "item_id", "ds", "y"), TODAY)
+    sales = frame.select("store_id", "item_id", "ds", "y")
+    return exceptions(frame, prices, plan, sales, TODAY, steps)
 
 
 QUIET = [9.0, 11.0] * 14

@@ -54,6 +54,11 @@ def test_half_of_the_rows_lost_by_chance_are_missed_among_the_large_series() -> 
     assert found[SERIES] > LIMITS[SERIES] and found[STORES] <= LIMITS[STORES]
 
 
+def test_a_row_that_came_twice_counts_once() -> None:
+    week = sold(FIRST, 7)
+    assert missing(pl.concat([week, week.head(3)]), BEFORE) == missing(week, BEFORE)
+
+
 def test_days_that_are_too_thin_say_nothing() -> None:
     assert missing(sold(FIRST, 1), BEFORE.gather_every(20)) == {}
     assert missing(sold(FIRST, 1).clear(), BEFORE) == {}

@@ -221,6 +221,14 @@ def test_an_incomplete_folder_is_refused(saved: Path) -> None:
         Forecaster.load(saved)
 
 
+def test_a_model_of_other_inputs_is_refused_by_name(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecaster, "INPUTS", [*forecaster.INPUTS, "one_more"])
+    with pytest.raises(ValueError, match=r"a model of other inputs .* run the train deployment"):
+        Forecaster.load(saved)
+
+
 def test_saving_twice_leaves_one_whole_folder(trained: Training, saved: Path) -> None:
     text = trained.booster.model_to_string()
     assert forecaster.save(saved, text, trained.manifest) == saved
