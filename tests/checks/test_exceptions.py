@@ -9,7 +9,7 @@ from checks.exceptions import exceptions
 from data.steps import Steps
 
 TODAY = date(2017, 10, 8)
-DAYS = Steps()
+DAILY = Steps()
 DAYS = [TODAY - timedelta(days=k) for k in range(27, -1, -1)]
 
 
@@ -32,7 +32,7 @@ def found(
     frame: pl.DataFrame,
     plan: pl.DataFrame | None = None,
     price: float = 2.0,
-    steps: Steps = DAYS,
+    steps: Steps = DAILY,
 ) -> pl.DataFrame:
     prices = frame.select("store_id", "item_id").unique().with_columns(price=pl.lit(price))
     types = {"store_id": pl.String, "item_id": pl.String, "ds": pl.Date}
