@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## Run the whole system on real sales: from raw data to a ser
 	@$(PYTHON) demo.py
 
 test: $(INSTALLED) ## Run all tests, the end-to-end test on the real components among them.
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
+	@$(PYTHON) -m pytest -n 2 --no-loadscope-reorder --cov --cov-report=term
 
 up: $(INSTALLED) ## Start the local stack: Prefect, MLflow and Ray Serve.
 	@$(PYTHON) -m stack up

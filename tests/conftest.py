@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from data.schema import PLAN, SALES
 from data.settings import Settings
@@ -19,13 +21,21 @@ FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 9, 10)
 ZONE = "America/New_York"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+class ByFile(LoadFileScheduling):
+    """Keeps to one worker the tests of files of one name, and all that need the real stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "the real stack" if "/end_to_end/" in file else file.rsplit("/", 1)[-1]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The real stack starts first and stays with one worker; so do the tests of each file."""
+    """The real stack starts first: its tests take the longest."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
-    for item in items:
-        stack = item.get_closest_marker("end_to_end")
-        item.add_marker(pytest.mark.xdist_group("end_to_end" if stack else item.path.name))
 
 
 @pytest.fixture
