@@ -59,8 +59,9 @@ def newest_data(settings: Settings) -> TrainingData:
         raise FileNotFoundError(f"{settings.snapshots_dir} has no snapshot: run `make demo` first.")
     newest = max(folders, key=lambda folder: read_snapshot(folder)[1])
     with connect(settings) as con:
+        versions = query(con, "sales_versions")
         plan = query(con, "plan_versions", since=None, until=None)
-    return training_data(settings, newest, plan)
+    return training_data(settings, newest, versions, plan)
 
 
 def fitted(data: TrainingData) -> list[pl.DataFrame]:
