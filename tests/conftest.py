@@ -1,5 +1,6 @@
 """A small retailer with known sales, and settings in a folder of the test's own."""
 
+import os
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from data.warehouse import known_at_morning
 
 if TYPE_CHECKING:
     from checks.replay import Replay
+
+os.environ["SODA_CORE_TELEMETRY_ENABLED"] = "false"  # before a test imports Soda by itself
 
 FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 9, 10)
 ZONE = "America/New_York"
