@@ -15,6 +15,7 @@ from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import known_versions
 from models import gbm
+from models.blend import USUAL, Blend
 from models.dataset import (
     Matrix,
     MatrixSpec,
@@ -24,7 +25,7 @@ from models.dataset import (
     target_days,
     training_cutoffs,
 )
-from models.day_profile import Profile, calendar_forecast, fit_profile, with_calendar
+from models.day_profile import Profile, calendar_forecast, fit_profile
 from models.metrics import level_scales
 from models.stockouts import probable_stockouts, without_stockouts
 
@@ -126,6 +127,7 @@ class TrainingData:
             self.horizon,
             self.profile(cutoff),
             self.spec,
+            self.matrix[1][mask],
         )
         return Fold(
             cutoff=cutoff,
@@ -152,11 +154,18 @@ class Fold:
     history: pl.DataFrame
     scales: dict[str, pl.DataFrame]
 
-    def forecast(self, params: Mapping[str, object], seed: int) -> pl.DataFrame:
-        """The fold's grid with `y_hat` of a model that saw nothing after the cutoff."""
+    def halves(self, params: Mapping[str, object], seed: int) -> pl.DataFrame:
+        """The fold's grid with what a booster that saw nothing after the cutoff says, `boosted`,
+        and the `calendar`.
+        """
         boosted = gbm.predict(self.fit(params, seed), self.x, self.closed)
-        y_hat = with_calendar(boosted, self.calendar, self.closed)
-        return self.grid.with_columns(y_hat=pl.Series(y_hat))
+        return self.grid.with_columns(boosted=pl.Series(boosted), calendar=pl.Series(self.calendar))
+
+    def forecast(
+        self, params: Mapping[str, object], seed: int, blend: Blend = USUAL
+    ) -> pl.DataFrame:
+        """The fold's grid with `y_hat` of a model that saw nothing after the cutoff."""
+        return blend.applied(self.halves(params, seed))
 
 
 def fold_cutoffs(cutoff: date, horizon: int, folds: int, steps: Steps) -> list[date]:

@@ -31,7 +31,6 @@ LEVEL_WEIGHTS = {28: 0.4, 56: 0.6}  # of the means over the last so many days
 STORE_POWER = 0.6  # of a store's own week
 STORE_PRIOR = 20.0  # units of a weekday that hold it back
 WEEKS = 12  # that a store's index of a weekday is the mean of
-SHARE = 0.4  # of the calendar's forecast in the whole; the rest is the booster's
 
 
 def _waves(place: int, length: float) -> list[float]:
@@ -112,13 +111,17 @@ def _around(
 
 
 def calendar_forecast(
-    features: pl.DataFrame, horizon: int, profile: Profile, spec: MatrixSpec
+    features: pl.DataFrame,
+    horizon: int,
+    profile: Profile,
+    spec: MatrixSpec,
+    closed: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Level of each series times the factor of each target step, (features.height * horizon,).
 
     The level is a mean of the last open steps, freed of how busy just these are; the factor is that
     of the chain, in daily data bent to the week of the store. Rows are ordered by series, then by
-    step. Closed days have no forecast of their own: the caller knows.
+    step, as are the days that are `closed` (n,): those are forecast as 0.
     """
     cutoffs = cutoff_dates(features).to_list()
     around = {
@@ -135,7 +138,7 @@ def calendar_forecast(
         first = np.array([c.isoweekday() for c in cutoffs])  # of Monday = 0: that of the first step
         weekday = (first[:, None] + np.arange(horizon)) % 7
         result *= np.take_along_axis(_store_week(features, profile), weekday, axis=1)
-    return result.ravel()
+    return np.where(closed, 0.0, result.ravel())
 
 
 def _store_week(features: pl.DataFrame, profile: Profile) -> NDArray[np.float64]:
@@ -144,10 +147,3 @@ def _store_week(features: pl.DataFrame, profile: Profile) -> NDArray[np.float64]
     own = features.select(f"store_dow_index_{d}" for d in WEEK).to_numpy() * chain.mean() / chain
     units = features["store_mean_28"].to_numpy()[:, None] * WEEKS
     return np.asarray(((units * own + STORE_PRIOR) / (units + STORE_PRIOR)) ** STORE_POWER)
-
-
-def with_calendar(
-    boosted: NDArray[np.float64], calendar: NDArray[np.float64], closed: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """The point forecast: a fixed mean of the booster's and the calendar's; 0 on closed days."""
-    return np.where(closed, 0.0, boosted + SHARE * (calendar - boosted))

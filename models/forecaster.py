@@ -8,14 +8,14 @@ from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
-import numpy as np
 import polars as pl
 
 from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS, QUANTILES
 from models import cold_start, conformal, explain, gbm, levels
+from models.blend import Blend
 from models.conformal import Calibration
 from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
-from models.day_profile import SHARE, Profile, calendar_forecast, with_calendar
+from models.day_profile import Profile, calendar_forecast
 from models.grid import check_grid
 from models.paths import Dependence
 
@@ -41,6 +41,7 @@ class Manifest:
     snapshot_id: str
     spec: MatrixSpec
     profile: Profile
+    blend: Blend
     calibration: Calibration
     dependence: Dependence
     backtest: dict[str, float]
@@ -53,7 +54,7 @@ class Manifest:
         raw = json.loads(text)
         spec = raw.pop("spec")
         try:
-            profile = tuple(raw.pop("profile"))
+            profile, blend = tuple(raw.pop("profile")), Blend(**raw.pop("blend"))
             calibration = Calibration(**raw.pop("calibration"))
             dependence = Dependence(**raw.pop("dependence"))
         except (KeyError, TypeError) as error:
@@ -65,6 +66,7 @@ class Manifest:
         return cls(
             **raw,
             profile=profile,
+            blend=blend,
             calibration=calibration,
             dependence=dependence,
             spec=MatrixSpec(
@@ -146,10 +148,11 @@ class Forecaster:
                 f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} steps."
             )
         check_grid(features, plan)
-        spec, profile = self.manifest.spec, self.manifest.profile
+        m, spec = self.manifest, self.manifest.spec
         x, closed = design_matrix(features, plan, horizon, spec)
-        calendar = calendar_forecast(features, horizon, profile, spec)
-        y_hat = with_calendar(gbm.predict(self.booster, x, closed), calendar, closed)
+        calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
+        weights = m.blend.weights(features["item_id"]).repeat(horizon)
+        y_hat = m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
         days = target_days(features, horizon, spec.steps)
         step = days["step"].to_numpy()
         bands = conformal.apply(y_hat, step, calibration, QUANTILES)
@@ -195,20 +198,19 @@ class Forecaster:
         """What makes each forecast: target day, `base` and a column of units per input.
 
         Base and inputs sum to y_hat (models.explain.drivers); `calendar units` is what the chain's
-        calendar adds to the base, the other inputs are the booster's.
+        calendar and the department's factor add to the base, the other inputs are the booster's.
         """
-        x, closed = design_matrix(features, plan, horizon, self.manifest.spec)
+        m, spec = self.manifest, self.manifest.spec
+        x, closed = design_matrix(features, plan, horizon, spec)
         base, units = explain.drivers(self.booster, x, closed)
-        profile, spec = self.manifest.profile, self.manifest.spec
-        calendar = calendar_forecast(features, horizon, profile, spec) - base
-        calendar = with_calendar(np.zeros_like(base), calendar, closed)
+        calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
+        weights = m.blend.weights(features["item_id"]).repeat(horizon)
+        units *= ((1 - m.blend.share) * weights)[:, None]
+        calendar = m.blend.of(base, calendar, weights) - base
         return target_days(features, horizon, spec.steps).with_columns(
             pl.Series("base", base),
             pl.Series("calendar units", calendar),
-            *(
-                pl.Series(f"{name} units", (1 - SHARE) * units[:, i])
-                for i, name in enumerate(INPUTS)
-            ),
+            *(pl.Series(f"{name} units", units[:, i]) for i, name in enumerate(INPUTS)),
         )
 
     def cold_forecast(

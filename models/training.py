@@ -8,9 +8,11 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
+from models import blend as blends
 from models import conformal, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
+from models.blend import Blend
 from models.forecaster import Manifest
 from models.metrics import COVERAGE, coverage_of_counts, summary
 from models.search import best_parameters, trials_table, tune
@@ -24,7 +26,8 @@ class Training:
     """A trained model with its evidence.
 
     `backtest` is long (model, cutoff, metric, value) for the holdout, the newest fold, that the
-    search has not seen; `holdout` the scored forecasts of the booster there; `trials` the search.
+    search has not seen; `holdout` the scored forecasts there, by the blend of the folds `before`;
+    `trials` the search.
     """
 
     booster: lgb.Booster
@@ -33,6 +36,7 @@ class Training:
     trials: pl.DataFrame
     backtest: pl.DataFrame
     holdout: pl.DataFrame
+    before: Blend
 
 
 def _calibration(folds: list[pl.DataFrame], horizon: int) -> conformal.Calibration:
@@ -99,10 +103,12 @@ def _fitted(
     seed: int,
 ) -> Training:
     """Fits and judges; `recent` are the two folds before the holdout, oldest first."""
-    newest = [fold.forecast(parameters, seed) for fold in recent]
     last = data.fold(_folds(data)[-1])
-    unseen = last.forecast(parameters, seed)
-    earlier = _calibration(newest, data.horizon)
+    folds = [*recent, last]
+    halves, scales = [f.halves(parameters, seed) for f in folds], [f.scales for f in folds]
+    before = blends.choose(halves[:-1], scales[:-1])
+    earlier = _calibration(blends.out_of_sample(halves[:-1], before.share), data.horizon)
+    unseen = before.applied(halves[-1])
     holdout = _banded(unseen, earlier)
     backtest = _judge(data, last, holdout)
     figures = dict(backtest.filter(pl.col("model") == CHALLENGER).select("metric", "value").rows())
@@ -110,6 +116,8 @@ def _fitted(
     naive = backtest.filter(
         (pl.col("model") == SEASONAL_NAIVE) & (pl.col("metric") == "wrmsse mean")
     )["value"].item()
+    blend = blends.choose(halves, scales)
+    errors = blends.out_of_sample(halves, blend.share)
     manifest = Manifest(
         version="",
         trained_cutoff=data.cutoff,
@@ -118,9 +126,10 @@ def _fitted(
         snapshot_id=data.snapshot_id,
         spec=data.spec,
         profile=data.profile(data.cutoff),
-        calibration=_calibration([*newest, unseen], data.horizon),
-        dependence=paths.estimate(pl.concat([*newest, unseen])),
+        blend=blend,
+        calibration=_calibration(errors, data.horizon),
+        dependence=paths.estimate(pl.concat(errors)),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},
     )
     booster = data.fit(data.cutoff)(parameters, seed)
-    return Training(booster, manifest, parameters, trials, backtest, holdout)
+    return Training(booster, manifest, parameters, trials, backtest, holdout, before)

@@ -9,10 +9,11 @@ import pytest
 from data.schema import PLAN
 from feature_repo.build import feature_rows
 from models.dataset import MatrixSpec, history
-from models.day_profile import SHARE, calendar_forecast, fit_profile, with_calendar
+from models.day_profile import calendar_forecast, fit_profile
 
 CUTOFF, FIRST = date(2017, 9, 10), date(2017, 1, 1)
 SPEC = MatrixSpec(("i0",), "US", ("12-25",))
+OPEN = np.zeros(2 * 28, dtype=bool)  # of two series
 
 
 def busy(day: date) -> float:
@@ -39,7 +40,7 @@ def test_weekdays_and_the_course_of_the_month_are_found(
     sales: pl.DataFrame, features: pl.DataFrame
 ) -> None:
     dense = history(sales, features, CUTOFF, SPEC.steps)
-    forecast = calendar_forecast(features, 28, fit_profile(dense, CUTOFF, SPEC), SPEC)
+    forecast = calendar_forecast(features, 28, fit_profile(dense, CUTOFF, SPEC), SPEC, OPEN)
     days = [CUTOFF + timedelta(days=k) for k in range(1, 29)]
     expected = 40 * np.array([busy(day) for day in days])
     assert np.abs(forecast[:28] / expected - 1).mean() < 0.1
@@ -51,14 +52,18 @@ def test_a_store_bends_the_week_of_the_chain_towards_its_own(
 ) -> None:
     profile = fit_profile(history(sales, features, CUTOFF, SPEC.steps), CUTOFF, SPEC)
     quiet = features.with_columns(store_dow_index_6=pl.lit(0.5), store_dow_index_1=pl.lit(2.0))
-    usual, bent = (calendar_forecast(f, 14, profile, SPEC)[:14] for f in (features, quiet))
+    usual, bent = (
+        calendar_forecast(f, 14, profile, SPEC, OPEN[:28])[:14] for f in (features, quiet)
+    )
     weekday = np.array([(CUTOFF + timedelta(days=k)).isoweekday() for k in range(1, 15)])
     same = np.isin(weekday, (2, 3, 4, 5, 7))
     assert bent[same] == pytest.approx(usual[same])
     assert (bent[weekday == 1] > 1.3 * usual[weekday == 1]).all()
     assert (bent[weekday == 6] < 0.6 * usual[weekday == 6]).all()
     small = quiet.with_columns(store_mean_28=pl.lit(0.01))  # has shown next to nothing
-    assert calendar_forecast(small, 14, profile, SPEC)[:14] == pytest.approx(usual, rel=0.05)
+    assert calendar_forecast(small, 14, profile, SPEC, OPEN[:28])[:14] == pytest.approx(
+        usual, rel=0.05
+    )
 
 
 def test_a_flat_chain_is_forecast_at_its_level(sales: pl.DataFrame) -> None:
@@ -90,10 +95,12 @@ def test_the_level_of_a_young_series_counts_the_days_since_its_first_sale(
     profile = fit_profile(history(sales, sales, CUTOFF, SPEC.steps), CUTOFF, SPEC)
     young = features.with_columns(age_days=pl.lit(0.0), mean_28=80.0, mean_56=80.0)
     # Its only day is the cutoff, a Sunday, which is no busier than a Monday.
-    monday = calendar_forecast(young, 1, profile, SPEC)[0]
+    monday = calendar_forecast(young, 1, profile, SPEC, OPEN[:2])[0]
     assert monday == pytest.approx(80, rel=0.15)
 
 
-def test_a_closed_day_is_forecast_as_zero() -> None:
-    both = with_calendar(np.array([1.0, 1.0]), np.array([2.0, 2.0]), np.array([False, True]))
-    assert both.tolist() == [1 + SHARE, 0.0]
+def test_a_closed_day_is_forecast_as_zero(features: pl.DataFrame, sales: pl.DataFrame) -> None:
+    profile = fit_profile(history(sales, sales, CUTOFF, SPEC.steps), CUTOFF, SPEC)
+    closed = np.array([False, True, False, True])
+    forecast = calendar_forecast(features, 2, profile, SPEC, closed)
+    assert ((forecast == 0) == closed).all()
