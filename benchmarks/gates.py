@@ -26,12 +26,24 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import report
+from benchmarks import margins, report
+from benchmarks.margins import CLEAN, REAL_YEAR, Week
 from benchmarks.rows import Row, plain_row
-from benchmarks.worlds import SHIFTS, THANKSGIVING_WEEK, Base, Shift, World, read_base, world
+from benchmarks.worlds import (
+    SHIFTS,
+    THANKSGIVING_WEEK,
+    Base,
+    Shift,
+    World,
+    as_it_was,
+    read_base,
+    world,
+)
 from checks import intake
-from checks.evidence import Evidence, evidence
+from checks.evidence import evidence
 from checks.gates import GateDecision, decide_retrain
+from checks.intake import Intake
+from checks.quality import HISTORY_DAYS
 from data.ledger import failed_checks
 from data.schema import KEYS
 from data.settings import ROOT, Settings
@@ -54,26 +66,11 @@ WEEKS = 14  # deliveries after the first cutoff, to the middle of December
 WATCHED_WEEKS = 6  # after a shift began; a shift that is not seen by then was missed
 POISONED_WEEKS = 3
 ISSUES = 12  # newest forecasts that a decision reads
-LAYERS = {"hold": "quality", "alert": "drift", "retrain": "performance", "fall_back": "performance"}
-CODE = ("checks", "models", "feature_repo", "data", "benchmarks/gates.py", "benchmarks/worlds.py")
-
-
-@dataclass(frozen=True)
-class Week:
-    """One decision in one world; `days` since the shift began, 0 in a clean world."""
-
-    seed: int
-    shift: str
-    size: float
-    cutoff: str
-    days: int
-    outcome: str
-    reasons: tuple[str, ...]
-    measured: dict[str, float | int | str | None]
-
-    @property
-    def layer(self) -> str:
-        return LAYERS.get(self.outcome, "none")
+REAL = -1  # in place of a seed: the year as it was
+CODE = (
+    *("checks", "models", "feature_repo", "data"),
+    *(f"benchmarks/{name}.py" for name in ("gates", "margins", "worlds")),
+)
 
 
 @dataclass(frozen=True)
@@ -86,20 +83,12 @@ class Run:
     series: pl.DataFrame
     folder: Path
 
-    def deliver(self, sales: pl.DataFrame, until: date) -> list[str]:
-        """Delivers rows the morning after a day; returns the checks that refused them."""
-        path, as_of = self.folder / "delivery.parquet", self.morning(until)
-        sales.write_parquet(path)
-        taken = intake.take(
-            self.con,
-            self.settings,
-            source="parquet",
-            path=str(path),
-            since=None,
-            until=None,
-            as_of=as_of,
-        )
-        return failed_checks(self.con, as_of) if taken.publication is None else []
+    def deliver(self, sales: pl.DataFrame, until: date) -> tuple[list[str], dict[str, float]]:
+        """Delivers rows the morning after a day: the checks that refused them, all figures."""
+        as_of = self.morning(until)
+        taken = deliver(self.con, self.settings, self.folder, sales, as_of)
+        failed = failed_checks(self.con, as_of) if taken.publication is None else []
+        return failed, margins.of_delivery(taken.report)
 
     def forget(self, since: date) -> None:
         """Undoes what was delivered after a day's morning."""
@@ -122,12 +111,14 @@ class Run:
 
     def week(
         self, made: World, issued: list[pl.DataFrame], cutoff: date
-    ) -> tuple[GateDecision, Evidence | None]:
-        """Delivers the week that ends at a cutoff, forecasts from it and asks the gate."""
+    ) -> tuple[GateDecision, dict[str, float]]:
+        """Delivers the week that ends at a cutoff, forecasts from it and asks the gate; with all
+        that was measured on the way."""
         days = pl.col("ds").is_between(cutoff - timedelta(days=6), cutoff)
-        if failed := self.deliver(made.sales.filter(days), cutoff):
+        failed, figures = self.deliver(made.sales.filter(days), cutoff)
+        if failed:
             reason = f"refused: {', '.join(failed)}"
-            return GateDecision("retrain", "hold", (reason,), {}), None
+            return GateDecision("retrain", "hold", (reason,), {}), figures
         sales = sales_as_of(self.con, self.morning(cutoff))
         plan = made.plan.filter(pl.col("known_at") <= self.morning(cutoff))
         issued.append(self.issue(sales, plan, cutoff))
@@ -149,7 +140,19 @@ class Run:
             recent_trainings=0,
             **seen.measured(),
         )
-        return decision, seen
+        backtest = self.model.manifest.backtest["naive ratio"]
+        return decision, figures | margins.of_evidence(seen, backtest)
+
+
+def deliver(
+    con: Connection, settings: Settings, folder: Path, sales: pl.DataFrame, as_of: datetime
+) -> Intake:
+    """Takes the rows as a file that is delivered at a time."""
+    path = folder / "delivery.parquet"
+    sales.write_parquet(path)
+    return intake.take(
+        con, settings, source="parquet", path=str(path), since=None, until=None, as_of=as_of
+    )
 
 
 def features_of(
@@ -233,7 +236,7 @@ def run_seed(settings: Settings, base: Base, model: Forecaster, seed: int) -> It
         con.execute("SET TimeZone='UTC'")
         con.execute((SQL_DIR / "tables.sql").read_text())
         run = Run(settings, con, model, series_of(settings, clean.sales), Path(name))
-        if failed := run.deliver(clean.sales.filter(pl.col("ds") <= first), first):
+        if failed := run.deliver(clean.sales.filter(pl.col("ds") <= first), first)[0]:
             raise AssertionError(f"The clean history of seed {seed} was refused: {failed}")
         issued = [run.issue(sales_as_of(con, run.morning(first)), clean.plan, first)]
         for k in range(1, WEEKS + 1):
@@ -244,8 +247,31 @@ def run_seed(settings: Settings, base: Base, model: Forecaster, seed: int) -> It
                     made = world(base, seed, shift, size, monday)
                     yield from run_shift(run, made, list(issued), seed, shift, size, monday)
                     run.forget(cutoff - timedelta(weeks=1))
-            decision, _ = run.week(clean, issued, cutoff)
-            yield _record(seed, None, 0.0, cutoff, 0, decision)
+            yield _record(seed, None, 0.0, cutoff, 0, run.week(clean, issued, cutoff))
+
+
+def run_real(settings: Settings, base: Base) -> Iterator[Week]:
+    """What the checks of deliveries measure on the year as it was, by days and by weeks.
+
+    The first eight weeks are the history that the others are compared with.
+    """
+    sales = as_it_was(base).sales
+    days: list[date] = sales["ds"].unique().sort().to_list()
+    begin = days[0] + timedelta(days=HISTORY_DAYS)
+    for step in (1, 7):
+        with tempfile.TemporaryDirectory() as name, duckdb.connect() as con:
+            con.execute("SET TimeZone='UTC'")
+            con.execute((SQL_DIR / "tables.sql").read_text())
+            since, until = days[0], begin - timedelta(days=1)
+            while until <= days[-1]:
+                rows = sales.filter(pl.col("ds").is_between(since, until))
+                if not rows.is_empty():
+                    as_of = known_at_morning(until, settings.timezone)
+                    taken = deliver(con, settings, Path(name), rows, as_of)
+                    outcome = "pass" if taken.publication else "hold"
+                    figures = margins.of_delivery(taken.report) if since > days[0] else {}
+                    yield Week(REAL, REAL_YEAR, 0.0, str(until), step, outcome, (), {}, figures)
+                since, until = until + timedelta(days=1), until + timedelta(days=step)
 
 
 def run_shift(
@@ -262,20 +288,24 @@ def run_shift(
     for k in range(weeks):
         days = 7 * k + 7
         cutoff = start + timedelta(days=days - 1)
-        decision, _ = run.week(made, issued, cutoff)
-        week = _record(seed, shift, size, cutoff, days, decision)
+        week = _record(seed, shift, size, cutoff, days, run.week(made, issued, cutoff))
         yield week
         if week.layer == shift.layer and shift.layer in ("drift", "performance"):
             return
 
 
 def _record(
-    seed: int, shift: Shift | None, size: float, cutoff: date, days: int, decision: GateDecision
+    seed: int,
+    shift: Shift | None,
+    size: float,
+    cutoff: date,
+    days: int,
+    found: tuple[GateDecision, dict[str, float]],
 ) -> Week:
-    name = shift.name if shift else "nothing"
+    name, (decision, figures) = shift.name if shift else CLEAN, found
     measured = dict(decision.measurements)
     outcome, reasons = decision.outcome, decision.reasons
-    return Week(seed, name, size, str(cutoff), days, outcome, reasons, measured)
+    return Week(seed, name, size, str(cutoff), days, outcome, reasons, measured, figures)
 
 
 # ------------------------------------------------------------------------ processes
@@ -300,7 +330,11 @@ def _seed_file(job: tuple[int, Path, Path]) -> Path:
     seed, folder, model = job
     path = folder / f"{seed}.json"
     if not path.exists():
-        weeks = run_seed(Settings(), _base(), Forecaster.load(model), seed)
+        settings, base = Settings(), _base()
+        if seed == REAL:
+            weeks = run_real(settings, base)
+        else:
+            weeks = run_seed(settings, base, Forecaster.load(model), seed)
         part = path.with_suffix(".part")
         part.write_text(json.dumps([asdict(week) for week in weeks]))
         part.rename(path)
@@ -308,18 +342,20 @@ def _seed_file(job: tuple[int, Path, Path]) -> Path:
 
 
 def run_seeds(settings: Settings, seeds: Sequence[int]) -> list[Week]:
-    """Every week of every world of the seeds, two seeds at a time."""
+    """Every week of every world of the seeds and of the real year, two at a time."""
     folder = _folder(settings)
     model = folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
     train_model(settings, _base(), model)
     os.environ |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    jobs = [(seed, folder, model) for seed in seeds]
+    jobs = [(seed, folder, model) for seed in (*seeds, REAL)]
     weeks: list[Week] = []
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for path in pool.imap_unordered(_seed_file, jobs):
             weeks += [Week(**raw) for raw in json.loads(path.read_text())]
-            print(f"seed {path.stem} done", flush=True)
+            print(
+                f"{'real year' if path.stem == str(REAL) else f'seed {path.stem}'} done", flush=True
+            )
     return weeks
 
 
@@ -328,7 +364,7 @@ def run_seeds(settings: Settings, seeds: Sequence[int]) -> list[Week]:
 
 def rows_of(weeks: Sequence[Week]) -> list[Row]:
     """The rows of gates.json: summary first, then two per seeded world."""
-    clean = [w for w in weeks if w.shift == "nothing" and w.outcome != "insufficient"]
+    clean = [w for w in weeks if w.shift == CLEAN and w.outcome != "insufficient"]
     per_40 = 40 / max(len(clean), 1)
     found, first, delays, rows = [], [], [], []
     for shift in SHIFTS:
@@ -399,8 +435,10 @@ def main(arguments: Sequence[str]) -> int:
     rows = rows_of(weeks)
     if chosen.tuning:
         show(weeks)
+        print(margins.table(margins.rows(weeks)))
     else:
         report.save("gates", rows, merge=True)
+        report.save("thresholds", margins.rows(weeks))
     table = Table()
     for column in ("metric", "unit", "ours", "target", "met"):
         table.add_column(column)

@@ -1,7 +1,7 @@
 """Keeps result files, and fills the generated blocks of documents from them.
 
 A document says `<!-- table NAME [PATTERN ...] -->`, `<!-- value NAME METRIC COLUMN FORMAT -->`,
-`<!-- routes -->` or `<!-- scaling -->`;
+`<!-- routes -->`, `<!-- scaling -->` or `<!-- margins -->`;
 what stands from there to `<!-- end -->` is written by `make bench` and by `python -m
 benchmarks.report`, never by hand. PATTERN picks metrics by name, `*` for any text.
 """
@@ -10,23 +10,24 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks.rows import Row
 from benchmarks.scaling import scaling
 from data.settings import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "target", "met")
-BLOCK = re.compile(r"<!-- (table|value|routes|scaling)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(
+    r"<!-- (table|value|routes|scaling|margins)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL
+)
 
 
-def save(name: str, rows: Sequence[Row], *, merge: bool = False) -> None:
+def save(name: str, rows: Sequence[Mapping[str, Any]], *, merge: bool = False) -> None:
     """Writes benchmarks/results/NAME.json and fills the documents.
 
     `merge` keeps the rows of other metrics that are in the file, each with the commit that it was
@@ -95,7 +96,7 @@ def fill(text: str) -> str:
         elif kind == "table":
             content = f"\n{table(*what.split())}"
         else:
-            content = f"\n{routes() if kind == 'routes' else sizes()}"
+            content = f"\n{MADE[kind]()}"
         return f"<!-- {kind}{what} -->{content}<!-- end -->"
 
     return BLOCK.sub(block, text)
@@ -140,6 +141,18 @@ def sizes() -> str:
     found = read("pipeline")
     rows = {row["metric"]: row["ours"] for row in found["rows"]}
     return scaling(rows, found["machine"], found["commit"])
+
+
+def limits() -> str:
+    """What the retraining gate measured in worlds of known truth, beside its limits."""
+    from benchmarks import margins
+
+    found = read("thresholds")
+    made = f"{found['machine']}; commit `{found['commit'][:10]}{found['commit'][40:]}`"
+    return "\n".join([margins.table(found["rows"]), "", made, ""])
+
+
+MADE: dict[str, Callable[[], str]] = {"routes": routes, "scaling": sizes, "margins": limits}
 
 
 def value(name: str, metric: str, column: str, form: str) -> str:

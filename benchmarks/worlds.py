@@ -108,6 +108,11 @@ def world(base: Base, seed: int, shift: Shift | None, size: float, start: date) 
     return World(sales, plan)
 
 
+def as_it_was(base: Base) -> World:
+    """The real year: every household once."""
+    return World(_summed(base.trips, np.ones(base.trips.height, dtype=np.int64)), base.plan)
+
+
 def _trips(rows: pl.DataFrame) -> Trips:
     trip = pl.struct("household", "store_id", "ds").rank("dense")
     of_row = rows.select(trip).to_series().to_numpy().astype(np.int64) - 1
