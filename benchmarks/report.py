@@ -156,9 +156,9 @@ MADE: dict[str, Callable[[], str]] = {"routes": routes, "scaling": sizes, "margi
 
 
 def value(name: str, metric: str, column: str, form: str) -> str:
-    """One figure of a result file in a format such as `.2f` or `.0%`."""
+    """One figure of a result file in a format such as `.2f` or `.0%`; `?` stands for a space."""
     for row in read(name)["rows"]:
-        if row["metric"] == metric:
+        if fnmatch(row["metric"], metric):
             return format(row[column], form)
     raise LookupError(f"results/{name}.json has no metric {metric}.")
 

@@ -3,6 +3,8 @@
 `python -m docs.build blocks` fills the generated blocks alone.
 """
 
+import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +16,8 @@ from docs import reference
 
 DOCS = ROOT / "docs"
 REPORTS = ("business", "concept", "technical", "slides", "evaluation")
+MADE_FROM = DOCS / "report" / "pdf" / "made-from.json"  # digests of what was built from
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 
 
 def blocks() -> None:
@@ -25,11 +29,35 @@ def blocks() -> None:
             page.write_text(filled)
 
 
+def sources() -> dict[str, str]:
+    """SHA-256 of what each diagram and each PDF is made from: a test compares it with MADE_FROM."""
+    found = {}
+    for source in _diagrams():
+        found[f"{source.stem}.svg"] = _digest([source, DOCS / "diagrams" / "_parts.typ"])
+    for name in REPORTS:
+        page = DOCS / "report" / f"{name}.md"
+        images = [(page.parent / path).resolve() for path in IMAGE.findall(page.read_text())]
+        found[f"{name}.pdf"] = _digest([page, DOCS / "report" / _template(name), *images])
+    return found
+
+
+def _digest(paths: list[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _diagrams() -> list[Path]:
+    return sorted((DOCS / "diagrams").glob("[!_]*.typ"))
+
+
+def _template(name: str) -> str:
+    return "slides-template.typ" if name == "slides" else "report-template.typ"
+
+
 def diagrams() -> None:
     """Each docs/diagrams/NAME.typ as an SVG image."""
     import typst
 
-    for source in sorted((DOCS / "diagrams").glob("[!_]*.typ")):
+    for source in _diagrams():
         image = DOCS / "images" / f"{source.stem}.svg"
         typst.compile(source, output=image, root=DOCS, format="svg", ignore_system_fonts=True)
 
@@ -39,10 +67,10 @@ def pdfs() -> None:
     import pypandoc
     import typst
 
+    diagrams()
     folder = DOCS / "report"
     (folder / "pdf").mkdir(exist_ok=True)
     for name in REPORTS:
-        template = "slides-template.typ" if name == "slides" else "report-template.typ"
         source = folder / f"{name}.typ"
         text = re.sub(r"<!--.*?-->", "", (folder / f"{name}.md").read_text())
         pypandoc.convert_text(
@@ -50,12 +78,13 @@ def pdfs() -> None:
             "typst",
             format="gfm-raw_html+yaml_metadata_block+implicit_figures",
             outputfile=str(source),
-            extra_args=["--template", str(folder / template), "--wrap=none"],
+            extra_args=["--template", str(folder / _template(name)), "--wrap=none"],
         )
         typst.compile(
             source, output=folder / "pdf" / f"{name}.pdf", root=DOCS, ignore_system_fonts=True
         )
         source.unlink()
+    MADE_FROM.write_text(json.dumps(sources(), indent=1) + "\n")
 
 
 def site() -> None:
@@ -66,7 +95,7 @@ def site() -> None:
         raise SystemExit("The site was not built: see the messages above.")
 
 
-STEPS: dict[str, Callable[[], None]] = {f.__name__: f for f in (blocks, diagrams, pdfs, site)}
+STEPS: dict[str, Callable[[], None]] = {f.__name__: f for f in (blocks, pdfs, site)}
 
 
 def main(chosen: list[str]) -> None:

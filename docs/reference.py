@@ -1,4 +1,7 @@
-"""Fills the reference blocks of documents from the code: `<!-- reference NAME -->…<!-- end -->`."""
+"""Fills the reference blocks of documents from the code: `<!-- reference NAME -->…<!-- end -->`.
+
+`<!-- constant MODULE.NAME [MiB] -->…<!-- end -->` is the value of a constant, such as a limit.
+"""
 
 import importlib
 import inspect
@@ -17,6 +20,7 @@ from models import metrics as measured
 from serving.metrics import Metrics
 
 BLOCK = re.compile(r"<!-- reference (\w+) -->.*?<!-- end -->", re.DOTALL)
+CONSTANT = re.compile(r"<!-- constant ([\w.]+)( MiB)? -->.*?<!-- end -->")
 ERRORS = ("data", "feature_repo", "models", "checks", "serving")
 
 
@@ -131,9 +135,25 @@ def fill(text: str) -> str:
         name = found.group(1)
         return f"<!-- reference {name} -->\n{REFERENCES[name]()}\n<!-- end -->"
 
-    return BLOCK.sub(block, text)
+    def inline(found: re.Match[str]) -> str:
+        name, unit = found.group(1), found.group(2) or ""
+        return f"<!-- constant {name}{unit} -->{constant(name, unit)}<!-- end -->"
+
+    return CONSTANT.sub(inline, BLOCK.sub(block, text))
+
+
+def constant(name: str, unit: str = "") -> str:
+    """The value of a constant; bytes in MiB, a pair as a range, more values as a list."""
+    module, attribute = name.rsplit(".", 1)
+    value = getattr(importlib.import_module(module), attribute)
+    values = value if isinstance(value, tuple) else (value,)
+    if unit:
+        return f"{value // 2**20:,}{unit}"
+    shown = [f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in values]
+    return " to ".join(shown) if len(shown) < 3 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def pages() -> list[Path]:
     """The documents that hold reference blocks."""
-    return [p for p in sorted((ROOT / "docs").rglob("*.md")) if BLOCK.search(p.read_text())]
+    found = sorted((ROOT / "docs").rglob("*.md"))
+    return [p for p in found if BLOCK.search(p.read_text()) or CONSTANT.search(p.read_text())]
