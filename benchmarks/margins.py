@@ -53,14 +53,16 @@ class Week:
 class Margin:
     """One figure with its limits (None: none), and from least to most what was measured of it.
 
-    `own` are shifts of the figure's layer that in the median world went beyond a limit, and how
-    far. None where nothing was measured.
+    `own` are shifts of the figure's layer that in the median world went beyond a limit and beyond
+    all clean worlds, and how far. `weeks` are those of clean worlds. None where nothing was
+    measured.
     """
 
     metric: str
     limit: tuple[float | None, float]
     real: Range | None
     clean: Range | None
+    weeks: int
     others: Range | None
     own: dict[str, float]
 
@@ -124,20 +126,25 @@ def _margin(name: str, weeks: Sequence[Week]) -> Margin | None:
         if name in week.figures:
             of_shift = worlds.setdefault((week.shift, week.size), {})
             of_shift.setdefault(week.seed, []).append(week.figures[name])
+    if not worlds:
+        return None
+    real, clean = (_range(worlds.get((case, 0.0), {}).values()) for case in (REAL_YEAR, CLEAN))
+    least_seen, most_seen = clean or (inf, -inf)
     own: dict[str, float] = {}
     others: list[float] = []
     for (shift, size), by_seed in worlds.items():
         if OF_SHIFT.get(shift) == layer:
             most = statistics.median(max(values) for values in by_seed.values())
             least = statistics.median(min(values) for values in by_seed.values())
-            if most > high or least < low:
-                own[f"{shift} {size:+g}"] = round(most if most > high else least, 4)
+            if most > max(high, most_seen):
+                own[f"{shift} {size:+g}"] = round(most, 4)
+            elif least < min(low, least_seen):
+                own[f"{shift} {size:+g}"] = round(least, 4)
         elif shift in OF_SHIFT:
             others += [value for values in by_seed.values() for value in values]
-    real, clean = (_range(worlds.get((case, 0.0), {}).values()) for case in (REAL_YEAR, CLEAN))
-    if not worlds:
-        return None
-    return Margin(name, (None if low == -inf else low, high), real, clean, _range([others]), own)
+    weeks_seen = sum(map(len, worlds.get((CLEAN, 0.0), {}).values()))
+    limit = (None if low == -inf else low, high)
+    return Margin(name, limit, real, clean, weeks_seen, _range([others]), own)
 
 
 def _range(worlds: Iterable[list[float]]) -> Range | None:

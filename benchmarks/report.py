@@ -148,7 +148,8 @@ def limits() -> str:
     from benchmarks import margins
 
     found = read("thresholds")
-    made = f"{found['machine']}; commit `{found['commit'][:10]}{found['commit'][40:]}`"
+    weeks = max(row["weeks"] for row in found["rows"])
+    made = f"{weeks} weeks of clean worlds; commit `{found['commit'][:10]}{found['commit'][40:]}`"
     return "\n".join([margins.table(found["rows"]), "", made, ""])
 
 
