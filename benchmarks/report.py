@@ -21,7 +21,7 @@ from benchmarks.scaling import scaling
 from data.settings import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "target", "met")
+COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "low", "high", "target", "met")
 BLOCK = re.compile(
     r"<!-- (table|value|routes|scaling|margins)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL
 )
@@ -112,9 +112,9 @@ def table(name: str, *patterns: str) -> str:
     ]
     if not rows:
         raise LookupError(f"results/{name}.json has no metric like {' or '.join(patterns)}.")
-    columns = [c for c in COLUMNS if any(row[c] is not None for row in rows)]
+    columns = [c for c in COLUMNS if any(row.get(c) is not None for row in rows)]
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(_cell(row[c]) for c in columns)} |" for row in rows]
+    lines += [f"| {' | '.join(_cell(row.get(c)) for c in columns)} |" for row in rows]
     commits = sorted({row.get("commit", found["commit"]) for row in rows})
     of = ", ".join(f"`{commit[:10]}{commit[40:]}`" for commit in commits)
     return "\n".join([*lines, "", f"{found['machine']}; commit {of}", ""])

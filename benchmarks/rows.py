@@ -3,11 +3,14 @@
 import statistics
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Row(TypedDict):
-    """One metric: medians of ours and of the alternative, and the median of their ratios."""
+    """One metric: medians of ours and of the alternative, and the median of their ratios.
+
+    `low` and `high` are the ends of a 95 % interval of the ratio, where one was taken.
+    """
 
     metric: str
     unit: str
@@ -16,6 +19,8 @@ class Row(TypedDict):
     ratio: float | None
     target: float | None
     met: bool | None
+    low: NotRequired[float]
+    high: NotRequired[float]
 
 
 def plain_row(

@@ -1,30 +1,58 @@
-"""Plots that are logged with a model."""
+"""Plots of a model and of what it forecast; colours that all kinds of colour vision tell apart."""
 
+from collections.abc import Sequence
 from datetime import date
 
+import lightgbm as lgb
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from data.schema import KEYS
 from data.steps import Steps
+from models.dataset import INPUTS, Matrix
 
 BLUE, GREY = "#1f5fa8", "#444444"
+# Okabe and Ito's, each with a marker of its own.
+STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#444444", "x"),
+)
+SHOWN = 12  # inputs in the plot of effects
+DOTS = 600  # per input
+
+
+def _bare(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _panel(axes: Axes, past: pl.DataFrame, days: pl.DataFrame, title: str) -> None:
-    axes.plot(past["ds"], past["y"], color=GREY, linewidth=0.8)
-    axes.plot(days["ds"], days["y"], color=GREY, linewidth=0.8, label="sold")
-    axes.plot(days["ds"], days["y_hat"], color=BLUE, linewidth=1.6, label="forecast")
-    if "q0.1" in days.columns:
-        axes.fill_between(
-            days["ds"], days["q0.1"], days["q0.9"], color=BLUE, alpha=0.2, label="80 % interval"
-        )
+    for low, high, alpha, level in (("q0.025", "q0.975", 0.15, 95), ("q0.1", "q0.9", 0.3, 80)):
+        if low in days.columns:
+            axes.fill_between(
+                days["ds"],
+                days[low],
+                days[high],
+                color=BLUE,
+                alpha=alpha,
+                linewidth=0,
+                label=f"{level} % interval",
+            )
+    sold = pl.concat([past.select("ds", "y"), days.select("ds", "y")])
+    axes.plot(sold["ds"], sold["y"], color=GREY, linewidth=0.9, label="sold")
+    axes.plot(days["ds"], days["y_hat"], color=BLUE, linewidth=1.8, label="forecast")
+    axes.axvline(past["ds"][-1], color=GREY, linewidth=0.8, linestyle=":")
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_ylabel("units")
     axes.set_ylim(bottom=0)
-    axes.tick_params(axis="x", rotation=30, labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    _bare(axes)
 
 
 def _before(cutoff: date, sales: pl.DataFrame, steps: Steps) -> pl.DataFrame:
@@ -34,31 +62,145 @@ def _before(cutoff: date, sales: pl.DataFrame, steps: Steps) -> pl.DataFrame:
     return days.join(daily, on="ds", how="left").fill_null(0).sort("ds")
 
 
-def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame, steps: Steps) -> Figure:
-    """Forecasts against actuals of one cutoff: the total, and a big and a median series.
+def good_median_worst(scored: pl.DataFrame) -> pl.DataFrame:
+    """Three series (KEYS, wape, place), best first, of those that sold on half of the steps.
 
-    `scored` has (store_id, item_id, cutoff, ds, y, y_hat, q0.1, q0.9), `sales` the days before.
+    The good one is better than nine of ten. All series when none sold so often.
     """
-    cutoff: date = scored["cutoff"][0]
-    volume = scored.group_by(KEYS).agg(pl.col("y").sum()).sort("y", *KEYS, descending=True)
-    past = sales.join(volume, on=KEYS, how="semi")
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    axes = figure.subplots(3, 1)
-    _panel(
-        axes[0],
-        _before(cutoff, past, steps),
-        scored.group_by("ds").agg(pl.col("y", "y_hat").sum()).sort("ds"),
-        "All series",
+    error = (pl.col("y") - pl.col("y_hat")).abs().sum()
+    series = scored.group_by(KEYS).agg(
+        wape=error / pl.col("y").sum(), often=(pl.col("y") > 0).mean() >= 0.5
     )
-    for axis, row in zip(axes[1:], (0, volume.height // 2), strict=True):
-        one = volume[row]
-        name = f"Store {one['store_id'][0]}, {one['item_id'][0]}"
+    ranked = series.filter(pl.col("often") | ~pl.col("often").any()).sort("wape", *KEYS)
+    at = [(ranked.height - 1) // 10, (ranked.height - 1) // 2, ranked.height - 1]
+    return ranked[at].with_columns(place=pl.Series(["good", "median", "worst"]))
+
+
+def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame, steps: Steps) -> Figure:
+    """Forecasts against actuals of one cutoff: the total, and a good, the median and the worst
+    series.
+
+    `scored` has (store_id, item_id, cutoff, ds, y, y_hat, q…), `sales` the days before.
+    """
+    scored = scored.filter(pl.col("y").is_not_null())
+    cutoff: date = scored["cutoff"][0]
+    past = sales.join(scored.select(KEYS).unique(), on=KEYS, how="semi")
+    figure = Figure(figsize=(9, 10), layout="constrained")
+    axes = figure.subplots(4, 1, sharex=True)
+    total = scored.group_by("ds").agg(pl.col("y", "y_hat").sum()).sort("ds")
+    _panel(axes[0], _before(cutoff, past, steps), total, "All series")
+    for axis, one in zip(axes[1:], good_median_worst(scored).iter_slices(1), strict=True):
+        store, item, wape, _, place = one.row(0)
+        title = f"A {place} series" if place == "good" else f"The {place} series"
         _panel(
             axis,
             _before(cutoff, past.join(one, on=KEYS, how="semi"), steps),
             scored.join(one, on=KEYS, how="semi").sort("ds"),
-            name,
+            f"{title}: store {store}, {item} (errors are {wape:.0%} of what was sold)",
         )
-    axes[1].legend(frameon=False, fontsize=8)
-    figure.suptitle(f"{scored['ds'].n_unique()} steps after {cutoff}, not seen by the model")
+    axes[1].legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+    figure.suptitle(
+        f"{scored['ds'].n_unique()} steps after {cutoff} (dotted), not seen by the model", x=0.3
+    )
+    return figure
+
+
+def lead_plot(errors: pl.DataFrame, unit: str) -> Figure:
+    """Error by lead week of each level: (level, lead_week, error)."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    levels = errors["level"].unique(maintain_order=True)
+    for (colour, marker), level in zip(STYLES, levels, strict=False):
+        one = errors.filter(pl.col("level") == level).sort("lead_week")
+        axes.plot(one["lead_week"], one["error"], color=colour, marker=marker, label=level)
+    axes.set_xticks(sorted(errors["lead_week"].unique().to_list()))
+    axes.set_xlabel("weeks ahead")
+    axes.set_ylabel(unit)
+    axes.legend(frameon=False, title="level", loc="center left", bbox_to_anchor=(1, 0.5))
+    _bare(axes)
+    return figure
+
+
+def reliability_plot(pit: pl.DataFrame, levels: Sequence[float]) -> Figure:
+    """Share of actuals below each quantile against what the quantile says: (u, tier).
+
+    `u` is the randomised probability integral transform: with counts, whole units can't fall below
+    a quantile in just the share that it says.
+    """
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--", label="as it says")
+    tiers = sorted(pit["tier"].unique().to_list())
+    for (colour, marker), tier in zip(STYLES, tiers, strict=False):
+        u = pit.filter(pl.col("tier") == tier)["u"].to_numpy()
+        held = [(u <= level).mean() for level in levels]
+        end = {tiers[0]: ", least sold", tiers[-1]: ", most sold"}.get(tier, "")
+        axes.plot(
+            levels, held, color=colour, marker=marker, markersize=4, label=f"fifth {tier}{end}"
+        )
+    axes.set_xlabel("quantile of the forecast")
+    axes.set_ylabel("share of actuals below it")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.set_aspect("equal")
+    axes.legend(frameon=False, title="series by volume", fontsize=8)
+    _bare(axes)
+    return figure
+
+
+def effects_plot(booster: lgb.Booster, x: Matrix, seed: int) -> Figure:
+    """SHAP values of the inputs that matter most, a dot per row (n, INPUTS) of a sample of rows.
+
+    The booster gives them on the logarithm of units (Lundberg et al., Nature Machine Intelligence
+    2, 2020), so that each is a factor on the forecast.
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(len(x), min(DOTS, len(x)), replace=False)
+    values = x[rows].astype(np.float32)
+    factors = np.exp(np.asarray(booster.predict(values, pred_contrib=True))[:, : len(INPUTS)])
+    shown = np.argsort(-np.abs(np.log(factors)).mean(axis=0))[:SHOWN]
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots()
+    for place, column in enumerate(shown[::-1]):
+        own = values[:, column]
+        rank = np.argsort(np.argsort(own)) / max(len(own) - 1, 1)
+        coloured = INPUTS[column] != "item"
+        dots = axes.scatter(
+            factors[:, column],
+            place + rng.uniform(-0.3, 0.3, len(rows)),
+            s=6,
+            c=rank if coloured else GREY,
+            cmap="cividis" if coloured else None,
+            linewidth=0,
+        )
+        if coloured:
+            scale = dots
+    axes.axvline(1, color=GREY, linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda factor, _: f"×{factor:g}"))
+    axes.set_yticks(range(len(shown)), [INPUTS[column] for column in shown[::-1]])
+    axes.set_xlabel("factor on the forecast")
+    bar = figure.colorbar(scale, ax=axes, ticks=[0, 1], shrink=0.6)
+    bar.ax.set_yticklabels(["low", "high"])
+    bar.set_label("value of the input, by rank")
+    _bare(axes)
+    return figure
+
+
+def ratio_plot(curves: Sequence[tuple[pl.DataFrame, str]], unit: str) -> Figure:
+    """Ratios of losses side by side, each curve (x, ratio, low, high) with what its x is.
+
+    The ends of an interval may be null.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    for axes, (curve, what) in zip(panels, curves, strict=True):
+        axes.axhline(1, color=GREY, linewidth=0.8, linestyle="--")
+        axes.plot(curve["x"], curve["ratio"], color=BLUE, marker="o")
+        ends = curve.drop_nulls()
+        axes.vlines(ends["x"], ends["low"], ends["high"], color=BLUE, linewidth=1.2)
+        axes.set_xticks(curve["x"].to_list())
+        axes.set_xlabel(what)
+        _bare(axes)
+    panels[0].set_ylabel(unit)
     return figure

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.accuracy import beyond, judge, methods, other, uncertain
+from benchmarks.accuracy import beyond, full, judge, methods, other, uncertain
 from benchmarks.accuracy.methods import AUTO_ETS, MLFORECAST, ORACLE, OURS, Bench
 from benchmarks.rows import Row
 from data.schema import KEYS
@@ -164,7 +164,7 @@ def _interval_rows(bench: Bench, nodes: pl.DataFrame, best: dict[str, str]) -> l
     """Intervals of the ratio to the best baseline per level, on the origins that both have."""
     rows, below = [], 0
     for level, model in best.items():
-        low, high = judge.ratio_interval(nodes, level, OURS, model, seed=bench.settings.seed)[1:]
+        low, high = judge.ratio_interval(nodes, [level], OURS, model, seed=bench.settings.seed)[1:]
         below += high < 1
         rows += [
             row(f"ratio {level}: {model}, interval {side}", "ratio", value)
@@ -273,10 +273,11 @@ def settings_of(state: Path) -> Settings:
 
 def show(rows: list[Row]) -> None:
     table = Table()
-    for column in ("metric", "unit", "ours", "theirs", "ratio", "target", "met"):
+    for column in report.COLUMNS:
         table.add_column(column, no_wrap=True)
     for line in rows:
-        table.add_row(*("" if v is None else str(v) for v in line.values()))
+        values = (line.get(column) for column in report.COLUMNS)
+        table.add_row(*("" if v is None else str(v) for v in values))
     Console(width=120).print(table)
 
 
@@ -285,14 +286,20 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cutoffs", default="", help="other cutoffs, by commas; not written down")
     parser.add_argument(
-        "part", nargs="?", choices=["other"], help="only the made-up data of other kinds"
+        "part",
+        nargs="?",
+        choices=["other", "full"],
+        help="only the made-up data of other kinds, or what search, inputs, history and age do",
     )
     asked = parser.parse_args(arguments)
     if asked.part and asked.cutoffs:
-        parser.error("data of other kinds has no cutoffs to choose")
+        parser.error(f"{asked.part} has no cutoffs to choose")
     chosen = asked.cutoffs
     cutoffs = [date.fromisoformat(c) for c in chosen.split(",") if c] or list(HEADLINE)
     settings = settings_of(Settings().state_dir / "accuracy")
+    if asked.part == "full":
+        show(full.measured(settings))
+        return 0
     if cutoffs[0] < settings.first_cutoff:
         settings = settings.model_copy(update={"first_cutoff": min(cutoffs), "series_min_days": 20})
         settings = settings.model_copy(update={"state_dir": settings.state_dir / str(min(cutoffs))})

@@ -82,43 +82,49 @@ def figures(nodes: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
 
 
 def ratio_interval(
-    nodes: pl.DataFrame, level: str, model: str, other: str, *, seed: int
+    nodes: pl.DataFrame, levels: Sequence[str], model: str, other: str, *, seed: int
 ) -> tuple[float, float, float]:
-    """WRMSSE of `model` over that of `other` at a level, with its 95 % interval.
+    """Mean WRMSSE over levels of `model` over that of `other`, with its 95 % interval.
 
-    Bootstrapped over two kinds of clusters at once, the nodes of the level and the origins: days
-    of one node, and nodes of one day, err together.
+    Bootstrapped over two kinds of clusters at once, the nodes of each level and the origins: days
+    of one node, and nodes of one day, err together. Only what both have at an origin counts.
     """
-    rows = nodes.filter((pl.col("level") == level) & pl.col("model").is_in([model, other]))
-    pairs = rows.pivot(on="model", index=["cutoff", "node", "weight"], values="rmsse").drop_nulls()
-    loss = {
-        name: pairs.with_columns(v=pl.col(name) * pl.col("weight"))
-        .pivot(on="cutoff", index="node", values="v")
-        .sort("node")
-        .drop("node")
-        .fill_null(0.0)
-        .to_numpy()
-        for name in (model, other)
-    }
-    weight = pairs.pivot(on="cutoff", index="node", values="weight").sort("node").drop("node")
-    w = weight.fill_null(0.0).to_numpy()
+    tables = [_paired(nodes, level, model, other) for level in levels]
 
-    def ratio(node: np.ndarray, origin: np.ndarray) -> float:
-        below = node @ w
-        mine, theirs = ((node @ loss[m] / below) @ origin for m in (model, other))
+    def ratio(drawn: Sequence[np.ndarray], origin: np.ndarray) -> float:
+        mine, theirs = 0.0, 0.0
+        for node, (weight, own, their) in zip(drawn, tables, strict=True):
+            below = node @ weight
+            mine += (node @ own / below) @ origin
+            theirs += (node @ their / below) @ origin
         return float(mine / theirs)
 
     rng = np.random.default_rng(seed)
-    n, k = w.shape
-    draws = [
-        ratio(
-            np.bincount(rng.integers(0, n, n), minlength=n).astype(float),
-            np.bincount(rng.integers(0, k, k), minlength=k).astype(float),
-        )
-        for _ in range(DRAWS)
-    ]
+
+    def draw(n: int) -> np.ndarray:
+        return np.bincount(rng.integers(0, n, n), minlength=n).astype(float)
+
+    heights, origins = [len(table[0]) for table in tables], tables[0][0].shape[1]
+    draws = [ratio([draw(n) for n in heights], draw(origins)) for _ in range(DRAWS)]
     low, high = np.nanquantile(draws, [0.025, 0.975])
-    return ratio(np.ones(n), np.ones(k)), float(low), float(high)
+    whole = ratio([np.ones(n) for n in heights], np.ones(origins))
+    return whole, float(low), float(high)
+
+
+def _paired(
+    nodes: pl.DataFrame, level: str, model: str, other: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (nodes, origins) of a level, and the weighted errors of both models."""
+    rows = nodes.filter((pl.col("level") == level) & pl.col("model").is_in([model, other]))
+    pairs = rows.pivot(on="model", index=["cutoff", "node", "weight"], values="rmsse")
+    pairs = pairs.drop_nulls().sort("cutoff", "node")
+
+    def table(value: pl.Expr) -> np.ndarray:
+        wide = pairs.with_columns(v=value).pivot(on="cutoff", index="node", values="v")
+        return wide.sort("node").drop("node").fill_null(0.0).to_numpy()
+
+    weight = pl.col("weight")
+    return table(weight), table(pl.col(model) * weight), table(pl.col(other) * weight)
 
 
 def tiers_of(features: pl.DataFrame) -> pl.DataFrame:

@@ -50,7 +50,7 @@ def test_wrmsse_from_sums_is_the_metric_of_the_models_room(nodes: pl.DataFrame) 
 
 def test_twice_the_error_is_twice_the_loss_with_an_interval_around_it(nodes: pl.DataFrame) -> None:
     for level in ("total", "store", "series"):
-        value, low, high = judge.ratio_interval(nodes, level, "b", "a", seed=1)
+        value, low, high = judge.ratio_interval(nodes, [level], "b", "a", seed=1)
         assert value == pytest.approx(2) and low == pytest.approx(2) and high == pytest.approx(2)
 
 
@@ -58,7 +58,7 @@ def test_the_interval_of_a_ratio_holds_it_and_is_not_a_point(nodes: pl.DataFrame
     other = [judge.errors(scored("c", 1, c, seed=9)) for c in CUTOFFS]
     scales = [judge.scale_table(scales_at(c), c) for c in CUTOFFS]
     both = pl.concat([nodes, judge.scaled(pl.concat(other), pl.concat(scales))])
-    value, low, high = judge.ratio_interval(both, "series", "c", "a", seed=1)
+    value, low, high = judge.ratio_interval(both, ["series"], "c", "a", seed=1)
     assert low < value < high
 
 
