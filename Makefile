@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: docs bundle help demo test up down status lint format bench bench-serving bench-soak bench-fuzz bench-gates bench-accuracy replay clean
+.PHONY: docs bundle help demo test up down status lint format bench bench-serving bench-soak bench-fuzz bench-gates bench-accuracy bench-accuracy-full replay clean
 
 export UV_PYTHON_DOWNLOADS := never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 ROOMS := flows serving checks models feature_repo data
 
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Run the whole system on real sales: from raw data to a served forecast.
 	@$(PYTHON) demo.py
@@ -68,6 +68,9 @@ replay: $(INSTALLED) ## Replay twelve weeks of history under four policies of re
 
 bench-accuracy: $(INSTALLED) ## Measure accuracy against every baseline; writes benchmarks/results.
 	@$(PYTHON) -m benchmarks.accuracy
+
+bench-accuracy-full: $(INSTALLED) ## Measure what search, inputs, history and age are worth; goes on after a kill.
+	@$(PYTHON) -m benchmarks.accuracy full
 
 .PHONY: score
 score: $(INSTALLED) ## Print the ML Test Score, counted from the marks on the tests.

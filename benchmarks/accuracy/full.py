@@ -85,7 +85,7 @@ def rows_of(found: Found, plan: Origins) -> list[Row]:
     return [
         *(row for part in parts for row in part(found, plan)),
         plain_row("series", "count", series),
-        plain_row("CPU time of all cells", "CPU min", seconds / 60),
+        plain_row("cpu_minutes", "CPU min", seconds / 60),
     ]
 
 

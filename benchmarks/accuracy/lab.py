@@ -16,6 +16,7 @@ from benchmarks.accuracy.methods import code_of
 from models import gbm
 from models.assembly import WARM_UP_DAYS
 from models.backtest import Fold, TrainingData
+from models.blend import USUAL, Blend
 from models.dataset import INPUTS, Matrix
 from models.day_profile import calendar_forecast
 from models.search import best_parameters, tune
@@ -28,15 +29,15 @@ LONGEST_SEARCH = 7200  # seconds
 class Variant:
     """How a model is made: its parameters, the inputs that it does not see, the sales it knows.
 
-    `weeks` of sales before the fit are known, all where it is None. Without `calendar` the booster
-    forecasts alone.
+    `weeks` of sales before the fit are known, all where it is None. The blend is the one that folds
+    of a search have too: early cutoffs have no past to choose one by.
     """
 
     name: str
     parameters: Mapping[str, object]
     hidden: tuple[str, ...] = ()
     weeks: int | None = None
-    calendar: bool = True
+    blend: Blend = USUAL
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,12 @@ class Lab:
         for origin in cell.origins:
             fold = self.fold(origin)
             seen = _blank(fold.x, unseen)
-            if v.calendar:
-                features = self.data.features.filter(pl.col("cutoff") == origin)
-                calendar = calendar_forecast(features, data.horizon, profile, data.spec)
-            else:
-                calendar = gbm.predict(booster, seen, fold.closed)
+            features = self.data.features.filter(pl.col("cutoff") == origin)
+            calendar = calendar_forecast(
+                features, data.horizon, profile, data.spec, fold.closed
+            )
             aged = replace(fold, fit=lambda *_: booster, x=seen, calendar=calendar)
-            found.append(aged.forecast(v.parameters, self.seed))
+            found.append(aged.forecast(v.parameters, self.seed, v.blend))
         return found
 
     def _known(self, cell: Cell) -> TrainingData:
