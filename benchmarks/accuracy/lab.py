@@ -123,9 +123,7 @@ class Lab:
             fold = self.fold(origin)
             seen = _blank(fold.x, unseen)
             features = self.data.features.filter(pl.col("cutoff") == origin)
-            calendar = calendar_forecast(
-                features, data.horizon, profile, data.spec, fold.closed
-            )
+            calendar = calendar_forecast(features, data.horizon, profile, data.spec, fold.closed)
             aged = replace(fold, fit=lambda *_: booster, x=seen, calendar=calendar)
             found.append(aged.forecast(v.parameters, self.seed, v.blend))
         return found
