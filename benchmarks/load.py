@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -81,15 +82,27 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     return bytes(content)
 
 
+def forecast_of(series: dict[str, str]) -> dict[str, Any]:
+    """The body of POST /v1/forecasts for one series and 28 days."""
+    return {"series": [series], "horizon": 28}
+
+
 class Load:
     """Requests for one series each, another one every time."""
 
     def __init__(
-        self, host: str, port: int, series: Sequence[dict[str, str]], *, retries: int = 0
+        self,
+        host: str,
+        port: int,
+        series: Sequence[dict[str, str]],
+        *,
+        retries: int = 0,
+        path: str = "/v1/forecasts",
+        body: Callable[[dict[str, str]], dict[str, Any]] = forecast_of,
     ) -> None:
-        self._host, self._port, self._retries = host, port, retries
+        self._host, self._port, self._path, self._retries = host, port, path, retries
         self._idle: list[Connection] = []
-        self._bodies = [json.dumps({"series": [s], "horizon": 28}).encode() for s in series]
+        self._bodies = [json.dumps(body(s)).encode() for s in series]
         self.sent = 0
 
     async def one(self, answers: Answers, due: float) -> None:
@@ -100,7 +113,7 @@ class Load:
             connection = self._idle.pop() if self._idle else Connection(self._host, self._port)
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    status, content = await connection.post("/v1/forecasts", body)
+                    status, content = await connection.post(self._path, body)
                 self._idle.append(connection)
             except (OSError, EOFError, TimeoutError):
                 connection.close()
@@ -111,7 +124,7 @@ class Load:
         answers.statuses.append(status)
         answers.seconds.append(time.perf_counter() - due)
         if status == 200:
-            with suppress(ValueError):
+            with suppress(ValueError, KeyError):
                 answers.versions[json.loads(content)["model_version"]] += 1
 
     async def at_rate(self, rate: float, seconds: float) -> Answers:

@@ -1,7 +1,5 @@
 """Latency and throughput of the forecast API beside a bare uvicorn process and MLflow's server."""
 
-import http.client
-import json
 import os
 import socket
 import subprocess
@@ -10,17 +8,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import lightgbm
+import mlflow
 import numpy as np
 
+from benchmarks import pyfunc
 from benchmarks.load import Load, capacity, rate_run
 from benchmarks.rows import Row, ratio_row
 from data.settings import ROOT, Settings
 from models.dataset import INPUTS
 
-ROUNDS, CLIENTS, SECONDS, WARM_SECONDS = 5, 8, 6.0, 3.0
+ROUNDS, CLIENTS, SECONDS, WARM_SECONDS = 5, 8, 4.0, 3.0
 SHARE = 0.3  # of the slower side's capacity: the rate at which latency is measured
+INVOCATIONS = "/invocations"
+
+Pairs = tuple[list[float], list[float]]  # ours and the alternative's
 
 
 def free_port(host: str) -> int:
@@ -87,26 +92,13 @@ def rest_rows(
     most_p99: float = 2.0,
     least_throughput: float = 0.85,
 ) -> list[Row]:
-    """Ray Serve over bare, in turn; the medians. Both are warm; no answer is kept by either."""
+    """Ray Serve over bare uvicorn."""
     version, series = served(settings)
-    p50: list[list[float]] = [[], []]
-    p99: list[list[float]] = [[], []]
-    rates: list[list[float]] = [[], []]
-    with bare(settings, version) as bare_port:
-        loads = [Load(settings.host, port, series) for port in (settings.serve_port, bare_port)]
-        for load in loads:
-            capacity(load, CLIENTS, WARM_SECONDS)
-        for _ in range(rounds):
-            for side, load in enumerate(loads):
-                rates[side].append(capacity(load, CLIENTS, seconds))
-        rate = SHARE * min(float(np.median(side)) for side in rates)
-        for _ in range(rounds):
-            for side, load in enumerate(loads):
-                answers = rate_run(load, rate, seconds)
-                if answers.good < len(answers.statuses):
-                    raise RuntimeError(f"Not all were answered at {rate:.0f}/s.")
-                p50[side].append(answers.quantile(0.5))
-                p99[side].append(answers.quantile(0.99))
+    ours = Load(settings.host, settings.serve_port, series)
+    with bare(settings, version) as port:
+        theirs = Load(settings.host, port, series)
+        rates = capacities(ours, theirs, rounds, seconds)
+        p50, p99 = latencies(ours, theirs, rates, rounds, seconds)
     more = {"more_is_better": True}
     return [
         ratio_row("rest_p50_vs_bare", "ms", *p50),
@@ -115,47 +107,84 @@ def rest_rows(
     ]
 
 
-def mlflow_rows(settings: Settings, model: Path, *, seconds: float = SECONDS) -> list[Row]:
-    """Throughput of whole requests against that of the same booster behind MLflow's server.
+def mlflow_rows(
+    settings: Settings, folder: Path, *, rounds: int = ROUNDS, seconds: float = SECONDS
+) -> list[Row]:
+    """Ray Serve over `mlflow models serve` of a model that gives the same answer."""
+    version, series = served(settings)
+    ours = Load(settings.host, settings.serve_port, series)
+    with mlflow_serve(settings, pyfunc.logged(settings, version, folder)) as port:
+        theirs = Load(settings.host, port, series, path=INVOCATIONS, body=_record)
+        rates = capacities(ours, theirs, rounds, seconds)
+        p50, p99 = latencies(ours, theirs, rates, rounds, seconds)
+    more = {"more_is_better": True}
+    return [
+        ratio_row("rest_p50_vs_mlflow_serve", "ms", *p50),
+        ratio_row("rest_p99_vs_mlflow_serve", "ms", *p99),
+        ratio_row("rest_throughput_vs_mlflow_serve", "answers/s", *rates, target=2.0, **more),
+    ]
 
-    MLflow's gets the matrix of 28 days with each request: it has no features, plan or quantiles.
+
+def ready_matrix_rows(
+    settings: Settings, folder: Path, *, rounds: int = ROUNDS, seconds: float = SECONDS
+) -> list[Row]:
+    """Whole requests over MLflow's server of the booster alone, sent its matrix of 28 days.
+
+    Theirs reads no features and no plan and gives no quantiles.
     """
-    _, series = served(settings)
-    ours, theirs = [], []
-    row = [1.0] * len(INPUTS)
-    body = json.dumps({"dataframe_split": {"columns": INPUTS, "data": [row] * 28}}).encode()
-    load = Load(settings.host, settings.serve_port, series)
-    with mlflow_serve(settings, model) as port:
-        _invoke(settings.host, port, body, WARM_SECONDS)
-        capacity(load, 1, WARM_SECONDS)
-        for _ in range(ROUNDS):
-            ours.append(capacity(load, 1, seconds))
-            theirs.append(_invoke(settings.host, port, body, seconds))
-    name = "rest_throughput_vs_mlflow_serve"
-    return [ratio_row(name, "answers/s", ours, theirs, target=2.0, more_is_better=True)]
+    version, series = served(settings)
+    ours = Load(settings.host, settings.serve_port, series)
+    with mlflow_serve(settings, _logged_booster(settings, version, folder)) as port:
+        theirs = Load(settings.host, port, series, path=INVOCATIONS, body=_ready_matrix)
+        rates = capacities(ours, theirs, rounds, seconds)
+    name = "rest_throughput_vs_mlflow_serve_ready_matrix"
+    return [ratio_row(name, "answers/s", *rates, more_is_better=True)]
 
 
-def _invoke(host: str, port: int, body: bytes, seconds: float) -> float:
-    """Answers a second of one client of MLflow's server."""
-    connection, n = http.client.HTTPConnection(host, port, timeout=30), 0
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"MLflow's server: {answer.status} {text[:300]!r}")
-        n += 1
-    connection.close()
-    return n / seconds
+def capacities(ours: Load, theirs: Load, rounds: int, seconds: float) -> Pairs:
+    """Answers a second of both, in turn, by clients that wait for theirs; both are warm."""
+    rates: Pairs = ([], [])
+    for load in (ours, theirs):
+        capacity(load, CLIENTS, WARM_SECONDS)
+    for _ in range(rounds):
+        for side, load in zip(rates, (ours, theirs), strict=True):
+            side.append(capacity(load, CLIENTS, seconds))
+    return rates
 
 
-def logged_model(settings: Settings, version: str, folder: Path) -> Path:
+def latencies(
+    ours: Load, theirs: Load, rates: Pairs, rounds: int, seconds: float
+) -> tuple[Pairs, Pairs]:
+    """Milliseconds (p50, p99) of both, in turn, at the same fixed rate, which both can answer.
+
+    Raises RuntimeError when a request is not answered.
+    """
+    rate = SHARE * min(float(np.median(side)) for side in rates)
+    p50: Pairs = ([], [])
+    p99: Pairs = ([], [])
+    for _ in range(rounds):
+        for side, load in enumerate((ours, theirs)):
+            answers = rate_run(load, rate, seconds)
+            if answers.good < len(answers.statuses):
+                raise RuntimeError(f"Not all were answered at {rate:.0f}/s.")
+            p50[side].append(answers.quantile(0.5))
+            p99[side].append(answers.quantile(0.99))
+    return p50, p99
+
+
+def _record(series: dict[str, str]) -> dict[str, Any]:
+    """The body of MLflow's POST /invocations that asks for the same as `forecast_of`."""
+    return {"dataframe_records": [{**series, "horizon": 28}]}
+
+
+def _ready_matrix(_: dict[str, str]) -> dict[str, Any]:
+    """The body for the booster alone: 28 rows of its inputs, the same for every series."""
+    return {"dataframe_split": {"columns": INPUTS, "data": [[1.0] * len(INPUTS)] * 28}}
+
+
+def _logged_booster(settings: Settings, version: str, folder: Path) -> Path:
     """The served booster as an MLflow model of its own, in a folder."""
-    import lightgbm
-    import mlflow
-
     booster = lightgbm.Booster(model_file=str(settings.champions_dir / version / "booster.txt"))
-    path = folder / "mlflow-model"
+    path = folder / "booster"
     mlflow.lightgbm.save_model(booster, str(path))
     return path

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import report, resilience
 from benchmarks.fuzz import fuzz
 from benchmarks.inference import batch_row, m5_rows, profile_rows
-from benchmarks.rest import logged_model, mlflow_rows, rest_rows, served
+from benchmarks.rest import mlflow_rows, ready_matrix_rows, rest_rows, served
 from benchmarks.rows import Row, plain_row
 from data.settings import Settings
 from serving.routes.application import create_api
@@ -27,9 +27,8 @@ def rest(settings: Settings) -> list[Row]:
 
 
 def mlflow(settings: Settings) -> list[Row]:
-    version, _ = served(settings)
     with tempfile.TemporaryDirectory() as folder:
-        return mlflow_rows(settings, logged_model(settings, version, Path(folder)))
+        return [*mlflow_rows(settings, Path(folder)), *ready_matrix_rows(settings, Path(folder))]
 
 
 def inference(settings: Settings) -> list[Row]:
