@@ -1,7 +1,4 @@
-"""Seconds until the planner's page can be used, with 2,000 series; writes results/planner.json.
-
-Needs the state that `make demo` leaves; it is copied. Run by `python -m benchmarks.planner`.
-"""
+"""Seconds until the planner's page can be used, with 2,000 series, on a copy of the state."""
 
 import shutil
 import statistics
@@ -16,7 +13,6 @@ import polars as pl
 import uvicorn
 from playwright.sync_api import Browser
 
-from benchmarks import report
 from benchmarks.browser import USABLE, chromium
 from benchmarks.rows import Row, plain_row
 from data.schema import KEYS
@@ -91,7 +87,3 @@ def measure(settings: Settings) -> list[Row]:
             more_is_better=False,
         )
     ]
-
-
-if __name__ == "__main__":
-    report.save("planner", measure(Settings()))

@@ -19,6 +19,7 @@ from models.forecaster import Forecaster, save
 from serving import deploy
 
 CLIENTS = 8
+BACK_SECONDS = 120.0  # a replica that takes longer does not come back
 
 
 def at_most(metric: str, unit: str, value: float, target: float) -> Row:
@@ -69,7 +70,8 @@ def replica_pids(settings: Settings) -> list[int]:
     """Processes of the replicas that Ray says are running."""
     token = settings.ray_token_path.read_text().strip()
     url = f"{settings.ray_dashboard_url}/api/serve/applications/"
-    answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
+    # Ray's dashboard is slow to answer while a replica starts on a busy machine.
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
     found = answer.raise_for_status().json()["applications"][deploy.APPLICATION]
     replicas = found["deployments"][deploy.DEPLOYMENT]["replicas"]
     return [int(r["pid"]) for r in replicas if r["state"] == "RUNNING" and r.get("pid")]
@@ -86,6 +88,8 @@ def kill_rows(settings: Settings, *, kills: int = 5) -> list[Row]:
             os.kill(pid, signal.SIGKILL)
             start = time.monotonic()
             while pid in (pids := replica_pids(settings)) or not pids:
+                if time.monotonic() - start > BACK_SECONDS:
+                    raise TimeoutError(f"No replica took the place of process {pid}.")
                 time.sleep(0.2)
             gaps.append(time.monotonic() - start)
             time.sleep(2)

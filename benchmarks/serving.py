@@ -1,16 +1,17 @@
 """Measures the forecast API; writes benchmarks/results/serving.json. The stack has to be up.
 
-`python -m benchmarks.serving [PART ...]` measures some of PARTS; all but the soak without one.
+`python -m benchmarks.serving [PART ...]` measures some of PARTS; those of USUAL without one.
 """
 
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import report, resilience
+from benchmarks import planner, report, resilience
 from benchmarks.fuzz import fuzz
 from benchmarks.inference import batch_row, m5_rows, profile_rows
 from benchmarks.rest import mlflow_rows, ready_matrix_rows, rest_rows, served
@@ -69,9 +70,11 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "swap": resilience.swap_rows,
     "kill": resilience.kill_rows,
     "overload": resilience.overload_rows,
+    "page": planner.measure,
     "fuzz": fuzzing,
     "soak": soak,
 }
+USUAL = [part for part in PARTS if part not in ("fuzz", "soak")]  # those two take their time
 
 
 def main(parts: list[str]) -> int:
@@ -84,8 +87,9 @@ def main(parts: list[str]) -> int:
         return 2
     rows: list[Row] = []
     failed = False
-    for part in parts or [p for p in PARTS if p != "soak"]:
+    for part in parts or USUAL:
         print(f"{part} …", flush=True)
+        start = time.monotonic()
         try:
             found = PARTS[part](Settings())
         except Exception:
@@ -94,6 +98,7 @@ def main(parts: list[str]) -> int:
             continue
         for row in found:
             print({k: v for k, v in row.items() if v is not None}, flush=True)
+        print(f"{part} took {time.monotonic() - start:.0f} s", flush=True)
         rows += found
         report.save("serving", found, merge=True)
     return int(failed or any(row["met"] is False for row in rows))

@@ -1,5 +1,6 @@
 """Answers forecast requests with one model, which can be exchanged while it answers."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -135,12 +136,17 @@ class ForecastService:
             currency=self.settings.currency,
             prefect_url=self.settings.prefect_ui_url,
             mlflow_url=self.settings.mlflow_url,
-            replay_url=self._replay_url(),
+            **self._replayed(),
         )
 
-    def _replay_url(self) -> str | None:
-        replayed = any(self.settings.state_dir.glob("replay/*/report.html"))
-        return f"{self.settings.prefect_ui_url}/artifacts/key/replay" if replayed else None
+    def _replayed(self) -> dict[str, str | None]:
+        """Where the last replay is shown and what it recommends (checks.replay_report)."""
+        found = self.settings.state_dir.glob("replay/*/results.json")
+        last = max(found, key=lambda path: path.stat().st_mtime, default=None)
+        if last is None:
+            return {"replay_url": None, "replay_result": None}
+        url = f"{self.settings.prefect_ui_url}/artifacts/key/replay"
+        return {"replay_url": url, "replay_result": json.loads(last.read_text())["sentence"]}
 
     def metadata(self, name: str, version: str | None) -> ModelMetadata:
         """What the served model takes and gives. Raises UnknownModel, NoChampion."""

@@ -50,7 +50,10 @@ class Status(BaseModel):
     prefect_url: str = Field(description="The Prefect UI.")
     mlflow_url: str = Field(description="The MLflow UI.")
     replay_url: str | None = Field(
-        description="What the last replay said, in the Prefect UI; null before the first one."
+        description="The report of the last replay, in the Prefect UI; null before the first one."
+    )
+    replay_result: str | None = Field(
+        description="What the last replay recommends, in a sentence; null before the first one."
     )
 
 

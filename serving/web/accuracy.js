@@ -123,5 +123,5 @@ function staircase({ ours, naive }, figures, context) {
       ? `${scored.length} are over: ${number(Math.abs(added))} units ${added >= 0 ? "nearer than" : "farther off than"} the forecast`
       : "none is over yet; each is scored when its days are")),
     inside && h("li", {}, h("span", {}, "Likely range"), h("span", { class: "soft small wide" },
-      `held ${number(inside.value * 100)} of 100 days; 80 are meant`)));
+      `held ${number(inside.value * 100)} of 100 days; at least 80 are meant`)));
 }

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { $, empty, failed, fill, h, loading } from "./dom.js";
+import { fileButtons } from "./files.js";
 import { day, moment, NONE, number } from "./format.js";
 
 export const OUTCOMES = {
@@ -11,6 +12,8 @@ export const OUTCOMES = {
 };
 const outcome = d => d.gate === "promote" ? { pass: "Promoted", hold: "Kept the old one" }[d.outcome] ?? d.outcome
   : OUTCOMES[d.outcome]?.[0] ?? d.outcome;
+const meaning = d => d.gate === "promote" ? { pass: "the new model forecasts better", hold: "the new model is not clearly better" }[d.outcome]
+  : OUTCOMES[d.outcome]?.[1];
 const GATES = { retrain: "Retrain?", promote: "Promote?" };
 
 export async function showModel(status) {
@@ -24,6 +27,10 @@ export async function showModel(status) {
     failed($("decisions"), error, () => showModel(status));
     return null;
   }
+  fileButtons($("model-tools"), () => ({
+    name: "what the gates decided", columns: ["when", "question", "answer", "meaning", "figures"],
+    rows: decisions.map(d => [d.decided_at, GATES[d.gate] ?? d.gate, outcome(d), meaning(d) ?? "", d.reasons.join("; ")]),
+  }));
   const retrain = decisions.filter(d => d.gate === "retrain");
   fill(body, h("div", { class: "pair even" }, facts(status), h("div", {}, h("h3", {}, "Did the inputs drift?"), timeline(retrain))),
     h("h3", {}, "What the gates decided"), list(decisions));
@@ -42,7 +49,8 @@ function facts(s) {
       pair("Figures of the past are from", moment(s.published_at)),
       pair("Data snapshot", h("code", {}, s.snapshot_id ?? NONE))),
     h("p", { class: "links" }, link(s.prefect_url, "Runs and schedules in Prefect"), link(s.mlflow_url, "Trainings in MLflow"),
-      link(s.replay_url, "The past replayed: what each way of retraining would have cost")));
+      link(s.replay_url, "The past replayed: what each way of retraining would have cost")),
+    s.replay_result && h("p", { class: "small" }, h("strong", {}, "The past replayed: "), s.replay_result.replaceAll("`", "")));
 }
 
 /** One column a decision: how many of the tested inputs had drifted. */
@@ -69,6 +77,8 @@ function timeline(decisions) {
 function list(decisions) {
   if (!decisions.length) return empty(h("div"), "No gate has decided yet: the retrain run writes here every time.");
   const entry = d => h("li", {}, h("time", { datetime: d.decided_at }, day(d.decided_at.slice(0, 10))), h("span", {}, GATES[d.gate] ?? d.gate),
-    h("strong", { class: `outcome ${d.outcome}` }, outcome(d)), h("span", { class: "soft" }, d.reasons.join("; ")));
+    h("strong", { class: `outcome ${d.outcome}` }, outcome(d)), h("span", {}, capital(meaning(d) ?? ""), h("span", { class: "soft small figures" }, d.reasons.join("; "))));
   return h("ol", { class: "decisions" }, ...decisions.slice(0, 6).map(entry));
 }
+
+const capital = text => text.charAt(0).toUpperCase() + text.slice(1);

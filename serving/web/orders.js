@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { $, failed, fill, h, settled } from "./dom.js";
+import { fileButtons } from "./files.js";
 import { day, money, number, percent, units } from "./format.js";
 
 const FIELDS = [
@@ -46,13 +47,25 @@ export function orders(context) {
         lead_time_days: value("lead-time"), review_days: value("review"),
         ...(costs ? { shortage_cost: value("shortage"), leftover_cost: value("leftover") } : { service_level: value("service") / 100 }),
       });
-      if (mine === turn) fill(body, ...result(answer, context.currency()));
+      if (mine !== turn) return;
+      fill(body, ...result(answer, context.currency()));
+      fileButtons($("orders-tools"), () => sheet(answer));
     } catch (error) {
-      if (mine === turn) failed(body, error, show);
+      if (mine === turn) { fill($("orders-tools")); failed(body, error, show); }
     }
   }
 
   return { show };
+}
+
+function sheet({ orders: [o], since, until, service_level }) {
+  return {
+    name: `order store ${o.store_id} ${o.item_id}`,
+    columns: ["store", "item", "order units", "from", "lasts until", "should last in 100 times", "on hand and on order, units", "stock to reach, units",
+      "expected to sell, units", "lasts on average, days", "expected to be missing, units", "expected to be left, units", "expected cost of both"],
+    rows: [[o.store_id, o.item_id, o.order_quantity, since, until, service_level * 100, o.on_hand, o.order_up_to,
+      o.expected_demand, o.days_of_cover, o.expected_shortage, o.expected_leftover, o.expected_cost]],
+  };
 }
 
 function result(answer, currency) {

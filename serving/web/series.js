@@ -23,7 +23,7 @@ export async function readSeries(key, lead, signal) {
   return {
     key, lead, answer: answer.value, cutoff: forecast.cutoff, ahead: forecast.days,
     step: daysBetween(forecast.cutoff, forecast.days[0].ds),
-    analogues: forecast.analogues ?? null,
+    method: forecast.method ?? null,
     sold: past.days, earlier: lead ? past.forecasts : [], plan: past.planned ?? [],
     historyError: history.reason ?? null, changed: null,
   };
@@ -61,8 +61,8 @@ export function showTotals(view) {
     tile(`Next ${view.ahead.length * step} days`, units(sum(view.ahead, d => d.y_hat)), "expected"),
     tile(step === 7 ? `Week to ${dayNamed(next.ds)}` : dayNamed(next.ds), units(next.y_hat), `likely ${number(next.quantiles["0.1"])} to ${number(next.quantiles["0.9"])}`)),
   view.historyError && h("p", { class: "warning" }, `What was sold can't be shown. ${view.historyError.message}`),
-  view.analogues && h("p", { class: "warning" }, "This series has no history of its own. Its forecast is borrowed from "
-    + `${view.analogues.map(a => `store ${a.store_id} ${a.item_id}`).join(", ")} and its likely range is wider.`));
+  view.method?.startsWith("analogues") && h("p", { class: "warning" },
+    `This series has no history of its own. Its forecast is borrowed (${view.method}) and its likely range is wider.`));
 }
 
 const COLUMNS = [

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { $, failed, fill, h, loading } from "./dom.js";
+import { fileButtons } from "./files.js";
 import { day, dayNamed, dayShort, number, signed, units } from "./format.js";
 
 const CAUSES = {
@@ -9,7 +10,7 @@ const CAUSES = {
 };
 
 export function why() {
-  const body = $("why-body"), tools = $("why-tools");
+  const body = $("why-body"), tools = $("why-tools"), files = h("span", { class: "files" });
   let view, turn = 0;
 
   function show(next) {
@@ -17,7 +18,7 @@ export function why() {
     const select = h("select", { id: "why-day", onchange: load },
       h("option", { value: "" }, `all ${view.ahead.length * view.step} days`),
       ...view.ahead.map(d => h("option", { value: d.ds }, dayNamed(d.ds))));
-    fill(tools, h("label", {}, "Of ", select));
+    fill(tools, h("label", {}, "Of ", select), files);
     load();
   }
 
@@ -26,9 +27,11 @@ export function why() {
     loading(body, 6);
     try {
       const answer = await post("v1/explanations", { store_id: view.key.store_id, item_id: view.key.item_id, ...(ds && { ds }) });
-      if (mine === turn) fill(body, ...drivers(answer), ...changes(answer));
+      if (mine !== turn) return;
+      fill(body, ...drivers(answer), ...changes(answer));
+      fileButtons(files, () => sheet(answer));
     } catch (error) {
-      if (mine === turn) failed(body, error, load);
+      if (mine === turn) { fill(files); failed(body, error, load); }
     }
   }
 
@@ -44,13 +47,23 @@ function drivers(a) {
   ];
 }
 
+const causes = changed => changed.parts.map(p => [CAUSES[p.cause] ?? p.cause, p.units]);
+
+function sheet(a) {
+  const rows = [["An average series and day", a.base], ...a.drivers.map(d => [capital(d.name), d.units]), ["This forecast", a.y_hat]]
+    .map(row => [...row, a.since, a.until]);
+  const changed = !a.changed ? [] : [[`Forecast of ${a.changed.previous_cutoff}`, a.changed.previous], ...causes(a.changed),
+    ["Forecast now", a.changed.current]].map(row => [...row, a.changed.since, a.changed.until]);
+  return { name: `why store ${a.store_id} ${a.item_id}`, columns: ["what", "units", "from", "to"], rows: [...rows, ...changed] };
+}
+
 function changes({ changed }) {
   if (!changed) return [h("h3", {}, "Since the last run"), h("p", { class: "soft small" }, "There is no run before this one to compare with.")];
   return [
     h("h3", {}, `Since the run of ${day(changed.previous_cutoff)}`),
     h("p", { class: "small soft" }, Math.abs(changed.units) < .05 ? `The forecast has not changed ${when(changed)}.`
       : `What is expected ${when(changed)} went from ${number(changed.previous)} to ${number(changed.current)} units.`),
-    steps("Forecast then", changed.previous, changed.parts.map(p => [CAUSES[p.cause] ?? p.cause, p.units]), changed.current, "Forecast now"),
+    steps("Forecast then", changed.previous, causes(changed), changed.current, "Forecast now"),
   ];
 }
 

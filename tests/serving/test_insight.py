@@ -134,6 +134,7 @@ def test_the_status_says_how_fresh_all_is(client: TestClient, published: Path) -
     status = client.get("/v1/status").json()
     assert status["model_version"] == "1" and status["cutoff"] == "2017-09-10"
     assert status["published_at"] == "2017-09-11T12:00:00Z"
+    assert status["replay_url"] is None and status["replay_result"] is None
 
 
 def test_series_are_searched_without_case(client: TestClient) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.browser import chromium
 from data import publication
@@ -235,10 +235,11 @@ def test_a_series_is_found_among_two_thousand_by_keyboard_alone(visit: Visit, sh
 def test_the_model_and_its_decisions_are_told_with_ways_on(visit: Visit, shop: Shop) -> None:
     folder = shop.service.settings.state_dir / "replay" / "2017-05-21-abc"
     folder.mkdir(parents=True)
-    (folder / "report.html").touch()
+    (folder / "results.json").write_text('{"sentence": "Choose `gated`: it forecast best."}')
     page = visit.open(shop.url)
     model = page.locator("#model")
     expect(model).to_contain_text("none of 6 features drifted")
+    expect(model).to_contain_text("The past replayed: Choose gated: it forecast best.")
     expect(model.locator(".timeline li")).to_have_count(9)
     for name, end in (("Prefect", "4200"), ("MLflow", "5000"), ("replayed", "/key/replay")):
         address = model.get_by_role("link", name=name).get_attribute("href")
@@ -359,6 +360,31 @@ def test_downloads_hold_what_is_shown_and_no_formula(visit: Visit, shop: Shop) -
     with zipfile.ZipFile(BytesIO(Path(excel.value.path()).read_bytes())) as book:
         assert b"<f>" not in book.read("xl/worksheets/sheet1.xml")
         assert b"=cmd" in book.read("xl/sharedStrings.xml")
+
+
+def test_order_drivers_and_decisions_are_downloaded_as_well(visit: Visit, shop: Shop) -> None:
+    page = visit.open(f"{shop.url}?store=100&item=ITEM+01")
+    for section, first, shown in (
+        ("orders", "store,item,order units", "100,ITEM 01,"),
+        ("why", "what,units,from,to", "This forecast,"),
+        ("model", "when,question,answer", "Retrain?,"),
+    ):
+        with page.expect_download() as text:
+            page.locator(f"#{section}-tools").get_by_role("button", name="CSV").click()
+        content = Path(text.value.path()).read_text(encoding="utf-8-sig")
+        assert content.startswith(first) and shown in content, section
+
+
+def test_a_series_without_history_says_whose_it_borrowed(visit: Visit, shop: Shop) -> None:
+    def as_new(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["forecasts"][0]["method"] = "analogues: ITEM 01 in stores 3, 4"
+        route.fulfill(json=answer)
+
+    visit.page.route("**/v1/forecasts", as_new)
+    page = visit.open(f"{shop.url}?store=100&item=ITEM+01")
+    expect(page.locator("#totals")).to_contain_text("no history of its own")
+    expect(page.locator("#totals")).to_contain_text("analogues: ITEM 01 in stores 3, 4")
 
 
 def test_a_part_that_fails_says_so_and_can_be_tried_again(visit: Visit, shop: Shop) -> None:
