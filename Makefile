@@ -81,6 +81,7 @@ docs: $(INSTALLED) ## Build the documents: site, reports and slides as PDF.
 	@$(PYTHON) -m docs.build
 
 bundle: docs ## Pack code, documents and PDFs into one ZIP.
+	@git diff --quiet HEAD || { echo "Something is not committed (\`git status\`): the ZIP would not hold it." >&2; exit 1; }
 	@git archive --format=zip --prefix=shelfcast/ --output=shelfcast.zip HEAD
 	@echo "shelfcast.zip holds the code and the documents of the last commit."
 

@@ -39,6 +39,12 @@ def test_blocks_are_found_and_filled() -> None:
     assert "| demo_series | series | 706 | 700 | yes |" in table
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_line_begins_with_a_figure(page) -> None:
+    # Markdown takes a line that begins with a comment for HTML: its markup would be shown as typed.
+    assert not re.findall(r"^[ >*-]*<!-- (?:value|constant).*", page.read_text(), re.MULTILINE)
+
+
 def anchors(page: Path) -> set[str]:
     """What a link may point to: the headings, as GitHub and the site name them."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
