@@ -8,8 +8,7 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
-from models import blend as blends
-from models import conformal, paths
+from models import blend, conformal, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
 from models.blend import Blend
@@ -105,9 +104,9 @@ def _fitted(
     """Fits and judges; `recent` are the two folds before the holdout, oldest first."""
     last = data.fold(_folds(data)[-1])
     folds = [*recent, last]
-    halves, scales = [f.halves(parameters, seed) for f in folds], [f.scales for f in folds]
-    before = blends.choose(halves[:-1], scales[:-1])
-    earlier = _calibration(blends.out_of_sample(halves[:-1], before.share), data.horizon)
+    halves = [f.halves(parameters, seed) for f in folds]
+    before = blend.learnt(halves[:-1])
+    earlier = _calibration(blend.out_of_sample(halves[:-1]), data.horizon)
     unseen = before.applied(halves[-1])
     holdout = _banded(unseen, earlier)
     backtest = _judge(data, last, holdout)
@@ -116,8 +115,7 @@ def _fitted(
     naive = backtest.filter(
         (pl.col("model") == SEASONAL_NAIVE) & (pl.col("metric") == "wrmsse mean")
     )["value"].item()
-    blend = blends.choose(halves, scales)
-    errors = blends.out_of_sample(halves, blend.share)
+    errors = blend.out_of_sample(halves)
     manifest = Manifest(
         version="",
         trained_cutoff=data.cutoff,
@@ -126,7 +124,7 @@ def _fitted(
         snapshot_id=data.snapshot_id,
         spec=data.spec,
         profile=data.profile(data.cutoff),
-        blend=blend,
+        blend=blend.learnt(halves),
         calibration=_calibration(errors, data.horizon),
         dependence=paths.estimate(pl.concat(errors)),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},

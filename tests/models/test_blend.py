@@ -8,9 +8,8 @@ import pytest
 
 from data.steps import Steps
 from models.backtest import TrainingData, fold_cutoffs
-from models.blend import PRIOR, Blend, choose, out_of_sample
+from models.blend import PRIOR, USUAL, learnt, out_of_sample
 from models.forecaster import Forecaster
-from models.metrics import level_scales
 from models.training import refit
 
 QUICK = {"objective": "poisson", "num_iterations": 20, "num_leaves": 8}
@@ -30,47 +29,43 @@ def halves(sold: dict[str, float], *, boosted: float, calendar: float) -> pl.Dat
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
-@pytest.fixture(scope="module")
-def scales() -> dict[str, pl.DataFrame]:
-    fold = halves(dict.fromkeys(ITEMS, 0.0), boosted=0, calendar=0)
-    wavy = np.random.default_rng(1).uniform(50, 150, fold.height)
-    return level_scales(fold.with_columns(y=pl.Series(wavy)))
-
-
-@pytest.mark.parametrize(("truth", "share"), [(100.0, 0.0), (140.0, 0.4), (200.0, 0.8)])
-def test_the_half_that_was_right_weighs_more(
-    scales: dict[str, pl.DataFrame], truth: float, share: float
-) -> None:
-    fold = halves(dict.fromkeys(ITEMS, truth), boosted=100, calendar=200)
-    found = choose([fold, fold], [scales, scales])
-    assert found.share == share
-
-
-def test_a_department_that_sold_more_than_forecast_is_forecast_higher(
-    scales: dict[str, pl.DataFrame],
-) -> None:
-    fold = halves({"A|x": 120.0, "A|y": 120.0, "B|x": 100.0}, boosted=100, calendar=100)
-    found = choose([fold], [scales])
-    units = 2 * 2 * 28 * 100
-    assert found.factors["A"] == pytest.approx((1.2 * units + PRIOR) / (units + PRIOR))
-    assert found.factors["B"] == 1.0
+def test_a_department_that_sold_more_than_the_others_is_forecast_higher() -> None:
+    fold = halves({"A|x": 180.0, "A|y": 180.0, "B|x": 120.0}, boosted=100, calendar=100)
+    found = learnt([fold])
+    all_sold, all_forecast = 480.0, 300.0
+    forecast = 2 * 2 * 28 * 100
+    expected = 2 * 2 * 28 * 180 * all_forecast / all_sold
+    assert found.factors["A"] == pytest.approx((expected + PRIOR) / (forecast + PRIOR))
+    assert found.factors["A"] > 1 > found.factors["B"]
     weights = found.weights(pl.Series(["A|new", "B|x", "C|x"]))
-    assert weights.tolist() == [found.factors["A"], 1.0, 1.0]
+    assert weights.tolist() == [found.factors["A"], found.factors["B"], 1.0]
 
 
-def test_newer_folds_count_more(scales: dict[str, pl.DataFrame]) -> None:
-    low, high = (halves(dict.fromkeys(ITEMS, y), boosted=100, calendar=100) for y in (80.0, 120.0))
-    assert choose([low, high], [scales] * 2).factors["A"] > 1
-    assert choose([high, low], [scales] * 2).factors["A"] < 1
+def test_what_all_departments_miss_alike_is_left_alone() -> None:
+    fold = halves(dict.fromkeys(ITEMS, 150.0), boosted=100, calendar=100)
+    assert learnt([fold]).factors == pytest.approx({"A": 1.0, "B": 1.0})
+
+
+def test_newer_folds_count_more() -> None:
+    low, high = (
+        halves({"A|x": y, "A|y": y, "B|x": 100.0}, boosted=100, calendar=100) for y in (80.0, 120.0)
+    )
+    assert learnt([low, high]).factors["A"] > 1 > learnt([high, low]).factors["A"]
+
+
+def test_booster_and_calendar_are_averaged() -> None:
+    fold = halves(dict.fromkeys(ITEMS, 100.0), boosted=100, calendar=200)
+    assert np.allclose(USUAL.applied(fold)["y_hat"], 100 + 100 * USUAL.share)
 
 
 def test_no_fold_knows_its_own_factors() -> None:
     usual, odd = (
-        halves(dict.fromkeys(ITEMS, y), boosted=100, calendar=100) for y in (100.0, 500.0)
+        halves({"A|x": y, "A|y": y, "B|x": 100.0}, boosted=100, calendar=100)
+        for y in (100.0, 500.0)
     )
-    first, last = out_of_sample([usual, odd], 0.4)
-    assert (last["y_hat"] == 100).all()
-    assert (first["y_hat"] > 200).all()
+    first, last = out_of_sample([usual, odd])
+    assert np.allclose(last["y_hat"], 100)
+    assert (first.filter(pl.col("item_id") == "B|x")["y_hat"] < 60).all()
 
 
 def test_a_trained_model_forecasts_by_its_blend(training_frames: TrainingData) -> None:
@@ -93,4 +88,4 @@ def test_the_holdout_is_forecast_by_the_blend_of_earlier_folds(
     again = data.fold(last).forecast(QUICK, 1, done.before)
     assert np.allclose(done.holdout["y_hat"], again["y_hat"])
     assert done.before != done.manifest.blend
-    assert Blend() != done.before
+    assert done.before != USUAL
