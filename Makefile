@@ -37,7 +37,7 @@ status: $(PYTHON) ## Show the processes of the stack and whether they are health
 lint: $(INSTALLED) ## Check style, format, types and which room imports which.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(ROOMS) stack demo.py
+	@$(BIN)/mypy $(ROOMS) stack demo.py benchmarks docs
 	@$(BIN)/lint-imports
 
 .PHONY: screenshots

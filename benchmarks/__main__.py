@@ -70,7 +70,8 @@ def ingest_row(settings: Settings, folder: Path) -> Row:
 def feature_row(settings: Settings, snapshot: Path) -> Row:
     """Every feature at the training cutoffs, against a third of them by SQL window functions."""
     snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
-    cutoffs = needed_cutoffs(sales["ds"].min(), cutoff, settings.horizon, settings.steps)
+    first: date = sales["ds"].min()  # type: ignore[assignment]
+    cutoffs = needed_cutoffs(first, cutoff, settings.horizon, settings.steps)
     with connect(settings) as con:
         versions = query(con, "sales_versions")
         plans = query(con, "plan_versions", since=None, until=cutoff)
@@ -99,9 +100,10 @@ def feature_row(settings: Settings, snapshot: Path) -> Row:
 def retrieval_row(settings: Settings, snapshot: Path) -> Row:
     """Historical retrieval through Feast, against a hand-written ASOF join; equal rows."""
     _, cutoff, sales, series = read_snapshot(snapshot)
+    first: date = sales["ds"].min()  # type: ignore[assignment]
     cutoffs = [
         c
-        for c in needed_cutoffs(sales["ds"].min(), cutoff, settings.horizon, settings.steps)
+        for c in needed_cutoffs(first, cutoff, settings.horizon, settings.steps)
         if c in set(store.offline_cutoffs(settings))
     ]
     times = [known_at_morning(c, settings.timezone) for c in cutoffs]
@@ -114,7 +116,8 @@ def retrieval_row(settings: Settings, snapshot: Path) -> Row:
         con = duckdb.connect()
         con.execute("SET TimeZone='UTC'")
         con.register("entities", entities)
-        return con.sql((SQL / "asof.sql").read_text(), params=views).pl()
+        joined: pl.DataFrame = con.sql((SQL / "asof.sql").read_text(), params=views).pl()
+        return joined
 
     order = [*KEYS, EVENT_TIME]
     ours = store.historical_features(settings, entities).sort(order)

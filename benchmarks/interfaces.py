@@ -8,14 +8,14 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import httpx
-from playwright.sync_api import Browser, TimeoutError
+from playwright.sync_api import Browser, TimeoutError, ViewportSize
 
 from data.schema import FEATURE_SERVICE
 from data.settings import ROOT, Settings
 from models.registry import EXPERIMENT, MODEL
 from stack.programs import environment
 
-SIZE = {"width": 1280, "height": 860}
+SIZE: ViewportSize = {"width": 1280, "height": 860}
 SECONDS = 60
 # What the pages keep of their visitor's choices: light colours, no assistant beside the page.
 CHOICES = {

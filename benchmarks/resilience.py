@@ -24,7 +24,7 @@ BACK_SECONDS = 120.0  # a replica that takes longer does not come back
 
 def at_most(metric: str, unit: str, value: float, target: float) -> Row:
     """A metric that is to be small."""
-    return plain_row(metric, unit, value) | {"target": target, "met": value <= target}  # type: ignore[return-value]
+    return plain_row(metric, unit, value) | {"target": target, "met": value <= target}
 
 
 @contextlib.contextmanager

@@ -25,9 +25,8 @@ def scaling(rows: dict[str, float], machine: str, commit: str) -> str:
     cores, price = int(found.group(1)), Settings(_env_file=None).cpu_hour_price
     series, cycle = int(rows["demo_series"]), cores * rows["cycle_seconds"]
     training = TRAININGS * cores * rows["training_vs_bare_fit"] / HOUR
-    head = ("size", "series", "core hours of a day", "cores, to be done in an hour")
     head = (
-        *head,
+        *("size", "series", "core hours of a day", "cores, to be done in an hour"),
         "core hours of a month with trainings",
         f"price of a month, {price:g} a core hour",
     )
@@ -35,7 +34,8 @@ def scaling(rows: dict[str, float], machine: str, commit: str) -> str:
     for name, size in (("this demonstration", series), *SIZES):
         day = cycle / series * size / HOUR
         month = DAYS * day + training
-        cells = (name, f"{size:,}", f"{day:,.2g}" if day < 10 else f"{day:,.0f}")
-        cells = (*cells, f"{math.ceil(day):,}", f"{month:,.1f}", f"{month * price:,.2f}")
+        hours = f"{day:,.2g}" if day < 10 else f"{day:,.0f}"
+        figures = (f"{math.ceil(day):,}", f"{month:,.1f}", f"{month * price:,.2f}")
+        cells = (name, f"{size:,}", hours, *figures)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"From figures of {machine}; commit `{commit[:10]}`", ""])

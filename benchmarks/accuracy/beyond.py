@@ -70,5 +70,6 @@ def hidden_series(bench: Bench, cutoff: date) -> tuple[float, float, float]:
     table = model.manifest.calibration
     wide = widened(table, level_error(known, table))
     open_days = rows.filter(pl.col("y_hat") > 0)
-    u = pit(*(open_days[c].to_numpy() for c in ("y", "y_hat", "step")), wide)
+    y, y_hat, step = (open_days[c].to_numpy() for c in ("y", "y_hat", "step"))
+    u = pit(y, y_hat, step, wide)
     return own, theirs, float(((u > 0.1) & (u < 0.9)).mean())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -133,7 +134,7 @@ KINDS = (
 )
 
 
-def settings_of(kind: Kind, folder: Path, *, seed: int = 1) -> dict[str, object]:
+def settings_of(kind: Kind, folder: Path, *, seed: int = 1) -> dict[str, Any]:
     """Writes the retailer's files to a folder; the settings that forecast from them.
 
     The first cutoff is one horizon before the last day: what follows it judges the forecast.
