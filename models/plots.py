@@ -8,11 +8,14 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
-from data.schema import KEYS
+from data.schema import KEYS, QUANTILES
 from data.steps import Steps
+from models.backtest import TrainingData
 from models.dataset import INPUTS, Matrix
+from models.metrics import DEPARTMENT, LEAD_WEEK, levels_of
+from models.training import Training
 
 BLUE, GREY = "#1f5fa8", "#444444"
 # Okabe and Ito's, each with a marker of its own.
@@ -26,6 +29,27 @@ STYLES = (
 )
 SHOWN = 12  # inputs in the plot of effects
 DOTS = 600  # per input
+
+
+def training_figures(training: Training, data: TrainingData) -> dict[str, Figure]:
+    """What a training's holdout and booster look like, by name."""
+    holdout = training.holdout.filter(pl.col("y").is_not_null())
+    cutoff: date = holdout["cutoff"][0]
+    weekly = holdout.with_columns(lead_week=LEAD_WEEK, department=DEPARTMENT)
+    errors = []
+    for level, keys in levels_of(holdout).items():
+        nodes = weekly.group_by("lead_week", "ds", *keys).agg(pl.col("y", "y_hat").sum())
+        missed = (pl.col("y") - pl.col("y_hat")).abs().sum() / pl.col("y").sum()
+        errors.append(nodes.group_by("lead_week").agg(error=missed, level=pl.lit(level)))
+    volume = pl.col("y_hat").sum().over(KEYS).rank("dense")
+    fifths = holdout.with_columns(tier=(volume * 5 / volume.max()).ceil().cast(pl.Int32))
+    rows = (data.grid["cutoff"] == cutoff).to_numpy() & ~data.matrix[1]
+    return {
+        "forecast_against_actuals": forecast_plot(holdout, data.sales, data.spec.steps),
+        "error_by_lead": lead_plot(pl.concat(errors), "errors of days over units sold (WAPE)"),
+        "reliability": reliability_plot(fifths, QUANTILES),
+        "effects": effects_plot(training.booster, data.matrix[0][rows]),
+    }
 
 
 def _bare(axes: Axes) -> None:
@@ -96,7 +120,7 @@ def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame, steps: Steps) -> Fi
             axis,
             _before(cutoff, past.join(one, on=KEYS, how="semi"), steps),
             scored.join(one, on=KEYS, how="semi").sort("ds"),
-            f"{title}: store {store}, {item} (errors are {wape:.0%} of what was sold)",
+            f"{title}: store {store}, {item} (errors are {100 * wape:.0f} % of what was sold)",
         )
     axes[1].legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
     figure.suptitle(
@@ -114,6 +138,7 @@ def lead_plot(errors: pl.DataFrame, unit: str) -> Figure:
         one = errors.filter(pl.col("level") == level).sort("lead_week")
         axes.plot(one["lead_week"], one["error"], color=colour, marker=marker, label=level)
     axes.set_xticks(sorted(errors["lead_week"].unique().to_list()))
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("weeks ahead")
     axes.set_ylabel(unit)
     axes.legend(frameon=False, title="level", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -122,39 +147,37 @@ def lead_plot(errors: pl.DataFrame, unit: str) -> Figure:
 
 
 def reliability_plot(pit: pl.DataFrame, levels: Sequence[float]) -> Figure:
-    """Share of actuals below each quantile against what the quantile says: (u, tier).
+    """How many more actuals fall below each quantile than it says, by volume tier: (u, tier).
 
     `u` is the randomised probability integral transform: with counts, whole units can't fall below
     a quantile in just the share that it says.
     """
-    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--", label="as it says")
+    axes.axhline(0, color=GREY, linewidth=0.8, linestyle="--", label="as it says")
     tiers = sorted(pit["tier"].unique().to_list())
     for (colour, marker), tier in zip(STYLES, tiers, strict=False):
         u = pit.filter(pl.col("tier") == tier)["u"].to_numpy()
-        held = [(u <= level).mean() for level in levels]
+        more = [100 * ((u <= level).mean() - level) for level in levels]
         end = {tiers[0]: ", least sold", tiers[-1]: ", most sold"}.get(tier, "")
-        axes.plot(
-            levels, held, color=colour, marker=marker, markersize=4, label=f"fifth {tier}{end}"
-        )
-    axes.set_xlabel("quantile of the forecast")
-    axes.set_ylabel("share of actuals below it")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1))
-    axes.set_aspect("equal")
-    axes.legend(frameon=False, title="series by volume", fontsize=8)
+        axes.plot(levels, more, color=colour, marker=marker, label=f"fifth {tier}{end}")
+    widest = max(5.0, *np.abs(axes.get_ylim()))
+    axes.set_ylim(-widest, widest)
+    axes.set_xticks(levels, [f"{100 * level:g}" for level in levels])
+    axes.set_xlabel("quantile of the forecast, %")
+    axes.set_ylabel("actuals below it, over what it says,\npercentage points")
+    axes.legend(frameon=False, title="series by volume", loc="center left", bbox_to_anchor=(1, 0.5))
     _bare(axes)
     return figure
 
 
-def effects_plot(booster: lgb.Booster, x: Matrix, seed: int) -> Figure:
+def effects_plot(booster: lgb.Booster, x: Matrix) -> Figure:
     """SHAP values of the inputs that matter most, a dot per row (n, INPUTS) of a sample of rows.
 
     The booster gives them on the logarithm of units (Lundberg et al., Nature Machine Intelligence
     2, 2020), so that each is a factor on the forecast.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = rng.choice(len(x), min(DOTS, len(x)), replace=False)
     values = x[rows].astype(np.float32)
     factors = np.exp(np.asarray(booster.predict(values, pred_contrib=True))[:, : len(INPUTS)])

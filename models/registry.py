@@ -21,7 +21,7 @@ from models import forecaster
 from models.backtest import TrainingData
 from models.dataset import INPUTS
 from models.forecaster import Forecaster, Manifest, NoChampion
-from models.plots import forecast_plot
+from models.plots import training_figures
 from models.search import gain_over_defaults
 from models.training import Training
 
@@ -129,9 +129,8 @@ def _log(settings: Settings, training: Training, data: TrainingData) -> None:
         rows, source=str(sales), name=f"{data.snapshot_id} {data.cutoff}"
     )
     mlflow.log_input(dataset, context="training")
-    mlflow.log_figure(
-        forecast_plot(training.holdout, data.sales, data.spec.steps), "forecast_against_actuals.png"
-    )
+    for plot, figure in training_figures(training, data).items():
+        mlflow.log_figure(figure, f"{plot}.png")
 
 
 def version_of(settings: Settings, alias: str) -> str | None:

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
+import numpy as np
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
@@ -25,8 +26,8 @@ class Training:
     """A trained model with its evidence.
 
     `backtest` is long (model, cutoff, metric, value) for the holdout, the newest fold, that the
-    search has not seen; `holdout` the scored forecasts there, by the blend of the folds `before`;
-    `trials` the search.
+    search has not seen; `holdout` the scored forecasts there, by the blend of the folds `before`,
+    with their probability transform `u` (models.conformal.pit); `trials` the search.
     """
 
     booster: lgb.Booster
@@ -47,7 +48,10 @@ def _calibration(folds: list[pl.DataFrame], horizon: int) -> conformal.Calibrati
 def _banded(scored: pl.DataFrame, calibration: conformal.Calibration) -> pl.DataFrame:
     y_hat, step = (scored[c].to_numpy() for c in ("y_hat", "step"))
     bands = conformal.apply(y_hat, step, calibration, QUANTILES)
-    return scored.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
+    u = conformal.pit(scored["y"].fill_null(np.nan).to_numpy(), y_hat, step, calibration)
+    return scored.with_columns(
+        *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)), u=pl.Series(u)
+    )
 
 
 def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame) -> pl.DataFrame:

@@ -30,7 +30,7 @@ class Variant:
     """How a model is made: its parameters, the inputs that it does not see, the sales it knows.
 
     `weeks` of sales before the fit are known, all where it is None. The blend is the one that folds
-    of a search have too: early cutoffs have no past to choose one by.
+    of a search have too: early cutoffs have no past folds to learn departments from.
     """
 
     name: str

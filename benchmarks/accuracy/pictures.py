@@ -11,58 +11,30 @@ from benchmarks.accuracy.lab import Lab
 from benchmarks.accuracy.plan import Origins
 from benchmarks.accuracy.tables import FRESH, Found
 from benchmarks.rows import Row
-from data.schema import KEYS, QUANTILES
 from data.settings import ROOT
-from data.warehouse import known_at_morning
-from feature_repo.build import known_versions
-from models import conformal, gbm
-from models.dataset import actuals
-from models.forecaster import Forecaster
-from models.plots import effects_plot, forecast_plot, lead_plot, ratio_plot, reliability_plot
+from models import gbm
+from models.plots import lead_plot, ratio_plot, training_figures
 from models.training import refit
 
 FOLDER = ROOT / "docs" / "images"
 
 
 def draw(lab: Lab, plan: Origins, found: Found, rows: Sequence[Row]) -> None:
-    """Writes every picture of the documents."""
-    figures = {**of_model(lab, plan), "lead": by_lead(found, plan), "curves": curves(rows)}
+    """Writes every picture of the documents: those of a training at the newest origin, and two of
+    all models.
+    """
+    data = replace(lab.data, cutoff=plan.last, sales=lab.data.known(plan.last))
+    figures = training_figures(refit(data, gbm.DEFAULTS, seed=lab.seed), data)
+    figures |= {"error_by_lead": by_lead(found, plan), "history_and_age": curves(rows)}
     for name, figure in figures.items():
-        figure.savefig(FOLDER / f"accuracy-{name}.png", dpi=110)
-
-
-def of_model(lab: Lab, plan: Origins) -> dict[str, Figure]:
-    """The model of a training at the newest origin: its forecasts, intervals and effects."""
-    origin, data = plan.last, lab.data
-    until = replace(data, cutoff=origin, sales=data.known(origin))
-    training = refit(until, gbm.DEFAULTS, seed=lab.seed)
-    model = Forecaster(training.booster, training.manifest)
-    features = data.features.filter(pl.col("cutoff") == origin)
-    known = known_versions(data.plan, known_at_morning(origin, data.timezone))
-    forecasts = model.forecast(features, known, model.horizon)
-    scored = actuals(forecasts, data.sales, until=data.cutoff, steps=data.spec.steps)
-    fold = lab.fold(origin)
-    return {
-        "forecasts": forecast_plot(scored, until.sales, data.spec.steps),
-        "reliability": reliability_plot(pit_of(scored, features, model), QUANTILES),
-        "effects": effects_plot(training.booster, fold.x[~fold.closed], lab.seed),
-    }
-
-
-def pit_of(scored: pl.DataFrame, features: pl.DataFrame, model: Forecaster) -> pl.DataFrame:
-    """`u` of every actual and the volume tier of its series, see models.conformal.pit."""
-    rows = scored.filter(pl.col("y").is_not_null())
-    y, y_hat, step = (rows[c].to_numpy() for c in ("y", "y_hat", "step"))
-    u = conformal.pit(y, y_hat, step, model.manifest.calibration)
-    tiers = judge.tiers_of(features)
-    return rows.with_columns(u=pl.Series(u)).join(tiers, on=KEYS).select("u", "tier")
+        figure.savefig(FOLDER / f"accuracy-{name.replace('_', '-')}.png", dpi=110)
 
 
 def by_lead(found: Found, plan: Origins) -> Figure:
     """WRMSSE by lead week of models that are fitted at each weekly origin."""
     fresh = found.trained(plan.every(1), FRESH)
     table = judge.figures(judge.scaled(fresh, found.scales, ["lead_week"]), ["lead_week"])
-    order = pl.Series("level", judge.HEADLINE).to_frame()
+    order = pl.DataFrame({"level": judge.HEADLINE})
     errors = order.join(table, on="level", maintain_order="left")
     return lead_plot(errors.select("level", "lead_week", error="wrmsse"), "WRMSSE")
 
@@ -79,10 +51,9 @@ def curves(rows: Sequence[Row]) -> Figure:
 def _curve(rows: Sequence[Row], table: str) -> pl.DataFrame:
     own = [row for row in rows if row["metric"].startswith(table)]
     weeks = [int(row["metric"].removeprefix(table).split()[0]) for row in own]
-    ends = {end: [row.get(end) for row in own] for end in ("low", "high")}
+    points = zip(weeks, own, strict=True)
     return pl.DataFrame(
-        {"x": weeks, "ratio": [row["ratio"] for row in own], **ends}, schema_overrides=FLOATS
+        [(week, row["ratio"], row.get("low"), row.get("high")) for week, row in points],
+        schema={"x": pl.Int64, "ratio": pl.Float64, "low": pl.Float64, "high": pl.Float64},
+        orient="row",
     )
-
-
-FLOATS = {"low": pl.Float64, "high": pl.Float64}

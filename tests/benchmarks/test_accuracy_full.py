@@ -179,4 +179,10 @@ def test_every_picture_is_drawn(
     monkeypatch.setattr(pictures, "FOLDER", tmp_path)
     pictures.draw(lab, EARLY, found[0], found[1])
     drawn = {file.stem.removeprefix("accuracy-") for file in tmp_path.glob("*.png")}
-    assert drawn == {"forecasts", "reliability", "effects", "lead", "curves"}
+    assert drawn == {
+        "forecast-against-actuals",
+        "error-by-lead",
+        "reliability",
+        "effects",
+        "history-and-age",
+    }
