@@ -1,6 +1,8 @@
 """The table of margins says what weeks of worlds measured beside the limits of the code."""
 
-from benchmarks import margins
+from math import inf
+
+from benchmarks import margins, report
 from benchmarks.margins import CLEAN, REAL_YEAR, Week
 from checks import gates, quality
 
@@ -48,3 +50,9 @@ def test_every_limit_of_quality_and_of_a_day_has_a_margin() -> None:
     assert set(quality.LIMITS) < set(known)
     assert known["rows of a day against its weekday"] == ("quality", (0.5, 2))
     assert known["rise in the share of zero rows against its weekday"][1][1] == 0.05
+
+
+def test_the_kept_margins_are_those_of_todays_limits() -> None:
+    kept = {row["metric"]: row["limit"] for row in report.read("thresholds")["rows"]}
+    for name, (_, (low, high)) in margins.limits().items():
+        assert kept[name] == [None if low == -inf else low, high], f"{name}: run `make bench-gates`"
