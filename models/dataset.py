@@ -74,8 +74,7 @@ def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, step
         )
         row = found["row"].to_numpy()
     else:
-        found = plan.join(features[KEYS].with_row_index("series"), on=KEYS)
-        series = found["series"].to_numpy().astype(np.int64)
+        found, series = _plan_of(features, plan)
         cutoff = cutoff_dates(features).to_numpy().astype("datetime64[D]")[series]
         days = (found["ds"].to_numpy().astype("datetime64[D]") - cutoff).astype(np.int64)
         step, between = np.divmod(days, steps.days)
@@ -84,6 +83,16 @@ def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, step
     planned = found[["display", "mailer"]].to_numpy()
     values[row] = np.where(np.isnan(planned), 0.0, planned)
     return values
+
+
+def _plan_of(features: pl.DataFrame, plan: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """The plan's rows of the series in `features`, and the row of it that each is of."""
+    if features.height == 1:  # a join costs more than the booster of one series
+        store, item = features[KEYS].row(0)
+        own = ((plan["store_id"] == store) & (plan["item_id"] == item)).to_numpy().nonzero()[0]
+        return plan[own], np.zeros(len(own), np.int64)
+    found = plan.join(features[KEYS].with_row_index("series"), on=KEYS)
+    return found, found["series"].to_numpy().astype(np.int64)
 
 
 def design_matrix(

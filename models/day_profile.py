@@ -144,6 +144,6 @@ def calendar_forecast(
 def _store_week(features: pl.DataFrame, profile: Profile) -> NDArray[np.float64]:
     """Factors (rows, Monday … Sunday) from the week of the chain towards that of each store."""
     chain = np.exp(profile[:7])
-    own = features.select(f"store_dow_index_{d}" for d in WEEK).to_numpy() * chain.mean() / chain
+    own = features[[f"store_dow_index_{d}" for d in WEEK]].to_numpy() * chain.mean() / chain
     units = features["store_mean_28"].to_numpy()[:, None] * WEEKS
     return np.asarray(((units * own + STORE_PRIOR) / (units + STORE_PRIOR)) ** STORE_POWER)

@@ -34,12 +34,7 @@ def answer(
     The ledger keeps all of the model's quantiles of each series, whichever are asked for.
     Raises UnknownLevel, OutOfRange, HorizonTooLong, UnknownSeries or StaleFeatures.
     """
-    for level in request.quantiles:
-        if level not in model.quantiles:
-            raise UnknownLevel(
-                f"{level:g} is not a quantile level of model {model.version}; "
-                f"it gives {', '.join(f'{q:g}' for q in model.quantiles)}."
-            )
+    _check_levels(model, request)
     # A model may reach less far than the longest horizon that the API takes.
     horizon = request.horizon if "horizon" in request.model_fields_set else model.horizon
     keys, method = _keys(request, model, source), dict[Key, str]()
@@ -55,11 +50,7 @@ def answer(
         made = frame(model, read, plan, request.level, horizon)
     forecasts, told = nodes(made, read, request), []
     if request.what_if:
-        plan, changes = changed_plan(
-            plan, request.what_if, read.features, horizon, source.settings.steps
-        )
-        told = warnings(changes, source.published.seen())
-        made = frame(model, read, plan, request.level, horizon)
+        made, told = _with_changes(model, source, request, read, plan, horizon)
         changed = nodes(made, read, request)
         forecasts = [
             {**new, "baseline": old["days"]} for new, old in zip(changed, forecasts, strict=True)
@@ -76,6 +67,30 @@ def answer(
         "warnings": told,
         "forecasts": forecasts,
     }
+
+
+def _check_levels(model: Model, request: ForecastRequest) -> None:
+    for level in request.quantiles:
+        if level not in model.quantiles:
+            raise UnknownLevel(
+                f"{level:g} is not a quantile level of model {model.version}; "
+                f"it gives {', '.join(f'{q:g}' for q in model.quantiles)}."
+            )
+
+
+def _with_changes(
+    model: Model,
+    source: Source,
+    request: ForecastRequest,
+    read: Read,
+    plan: pl.DataFrame,
+    horizon: int,
+) -> tuple[pl.DataFrame, list[str]]:
+    """Forecasts with the plan as the what-if changes it, and warnings of what was never seen."""
+    steps = source.settings.steps
+    plan, changes = changed_plan(plan, request.what_if, read.features, horizon, steps)
+    told = warnings(changes, source.published.seen())
+    return frame(model, read, plan, request.level, horizon), told
 
 
 def _keys(request: ForecastRequest, model: Model, source: Source) -> Sequence[Key]:

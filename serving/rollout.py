@@ -125,8 +125,7 @@ def try_out(
             old, took = desk.answer(champion, request)
             old_times.append(took)
             old_units += (old_total := float(old["y_hat"].sum()))
-            low, high = PLAUSIBLE_REQUEST
-            if each_plausible and old_total > 10 and not low <= total / old_total <= high:
+            if each_plausible and not _is_plausible(total, old_total):
                 keys = f"{len(request.keys)} series from {request.keys[0]}"
                 faults[f"{keys}: {total:.0f} units, {old_total:.0f} by the champion"] = None
     return Tried(
@@ -138,6 +137,11 @@ def try_out(
         champion_p95_ms=_p95(old_times) if champion else None,
         heavier_mb=heavier,
     )
+
+
+def _is_plausible(units: float, champion_units: float) -> bool:
+    low, high = PLAUSIBLE_REQUEST
+    return champion_units <= 10 or low <= units / champion_units <= high
 
 
 def _faults_of(frame: pl.DataFrame, request: Request) -> list[str]:

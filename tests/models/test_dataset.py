@@ -68,6 +68,16 @@ def test_the_plan_joins_by_target_day(features: pl.DataFrame, plan: pl.DataFrame
     assert grid.filter(pl.col("store_id") != "s0")["display"].sum() == 0
 
 
+def test_a_series_alone_has_the_rows_that_it_has_among_others(
+    features: pl.DataFrame, plan: pl.DataFrame
+) -> None:
+    x, _ = design_matrix(features, plan, 28, SPEC)
+    assert column(x, "display").any()
+    for n in range(features.height):
+        alone, _ = design_matrix(features.slice(n, 1), plan, 28, SPEC)
+        np.testing.assert_array_equal(alone, x[28 * n : 28 * (n + 1)])
+
+
 def test_a_plan_that_was_not_known_yet_is_not_used(
     features: pl.DataFrame, plan: pl.DataFrame
 ) -> None:
