@@ -94,7 +94,7 @@ def kill_rows(settings: Settings, *, kills: int = 5) -> list[Row]:
             gaps.append(time.monotonic() - start)
             time.sleep(2)
 
-    load = Load(settings.host, settings.serve_port, series, retries=6)
+    load = Load(settings.host, settings.serve_port, series, retries=8)
     answers = during(load, CLIENTS, kill)
     failed = len(answers.statuses) - answers.good
     return [
