@@ -48,7 +48,7 @@ def answer(
     else:
         plan = source.snapshots.plan(read.features, horizon)
         made = frame(model, read, plan, request.level, horizon)
-    forecasts, told = nodes(made, read, request), []
+    forecasts, told = nodes(made, read, request), list[str]()
     if request.what_if:
         made, told = _with_changes(model, source, request, read, plan, horizon)
         changed = nodes(made, read, request)
