@@ -45,13 +45,7 @@ def shots(settings: Settings, feast: str) -> list[Shot]:
         f"{settings.prefect_api_url}/artifacts/filter",
         {"artifacts": {"key": {"any_": ["gate-retrain"]}}, "sort": "CREATED_DESC", "limit": 1},
     )
-    experiment = httpx.get(
-        f"{mlflow}/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT}
-    ).json()["experiment"]["experiment_id"]
-    training = latest(
-        f"{mlflow}/api/2.0/mlflow/runs/search",
-        {"experiment_ids": [experiment], "filter": "run_name LIKE 'train %'", "max_results": 1},
-    )["info"]["run_id"]
+    experiment, training = newest_training(mlflow)
     return [
         Shot("prefect-deployments", f"{prefect}/deployments", "tbody tr", 5),
         Shot("prefect-run", f"{prefect}/runs/flow-run/{gate['flow_run_id']}", ".log-row", 1),
@@ -66,6 +60,24 @@ def shots(settings: Settings, feast: str) -> list[Shot]:
             10,
         ),
     ]
+
+
+def newest_training(mlflow: str) -> tuple[str, str]:
+    """Ids of the experiment and of the run. Raises NoRows when nothing was trained."""
+    experiment = httpx.get(
+        f"{mlflow}/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT}
+    ).json()["experiment"]["experiment_id"]
+    training = latest(
+        f"{mlflow}/api/2.0/mlflow/runs/search",
+        {"experiment_ids": [experiment], "filter": "run_name LIKE 'train %'", "max_results": 1},
+    )
+    return experiment, training["info"]["run_id"]
+
+
+def forecast_plot(mlflow: str) -> bytes:
+    """The plot of forecasts against sales of the newest training, as MLflow keeps it."""
+    asked = {"run_id": newest_training(mlflow)[1], "path": "forecast_against_actuals.png"}
+    return httpx.get(f"{mlflow}/get-artifact", params=asked).raise_for_status().content
 
 
 def latest(url: str, asked: dict[str, Any]) -> dict[str, Any]:

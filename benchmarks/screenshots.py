@@ -56,6 +56,8 @@ def main(wanted: str) -> None:
         for shot in interfaces.shots(settings, feast):
             if shot.name.startswith(wanted):
                 keep(interfaces.picture(browser, shot), f"{shot.name}.png")
+        if "forecast".startswith(wanted):
+            keep(interfaces.forecast_plot(settings.mlflow_url), "forecast.png")
         if "planner".startswith(wanted):
             take_planner(browser, f"{settings.serve_url}/")
 
