@@ -79,12 +79,13 @@ def run(lab: Lab, plan: Origins, trials: int) -> Found:
 def rows_of(found: Found, plan: Origins) -> list[Row]:
     """The four tables, then how many series they are of and what they cost."""
     parts = (tables.tuning, tables.ablation, tables.learning, tables.staleness)
-    series = found.scales.filter(pl.col("level") == "series")["node"].n_unique()
+    series = found.scales.filter(pl.col("level") == "series")["node"].unique()
+    grain = "category" if series.str.contains("|", literal=True).any() else "department"
     cells = found.errors.select("model", "fitted", "cpu_seconds").unique()
     seconds = cells["cpu_seconds"].sum() + found.search["cpu_seconds"][0]
     return [
         *(row for part in parts for row in part(found, plan)),
-        plain_row("series", "count", series),
+        plain_row("series", f"store x {grain}", len(series)),
         plain_row("cpu_minutes", "CPU min", seconds / 60),
     ]
 

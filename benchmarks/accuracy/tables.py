@@ -56,7 +56,8 @@ class Found:
         for average, levels in AVERAGES.items():
             there = [level for level in levels if (names[0], level) in loss]
             one, other = (sum(loss[n, lv] for lv in there) / len(there) for n in names)
-            row = plain_row(f"{table} {average}: {names[0]}", f"WRMSSE, {len(shared)} origins", one)
+            unit = f"WRMSSE, {len(shared)} origin{'s' * (len(shared) > 1)}"
+            row = plain_row(f"{table} {average}: {names[0]}", unit, one)
             row["theirs"], row["ratio"] = round(other, 4), round(one / other, 4)
             if len(shared) >= LEAST_ORIGINS:
                 _, low, high = judge.ratio_interval(nodes, there, *names, seed=self.seed)
