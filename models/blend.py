@@ -57,6 +57,8 @@ def learnt(halves: Sequence[pl.DataFrame]) -> Blend:
         for age, fold in enumerate(reversed(halves))
     ]
     table = pl.concat(sums).group_by("department").agg(pl.col("y", "y_hat").sum())
+    if not table["y"].sum():
+        return USUAL  # where nothing sold, no department sold more than another
     common = pl.col("y").sum() / pl.col("y_hat").sum()
     ratio = (pl.col("y") / common + PRIOR) / (pl.col("y_hat") + PRIOR)
     return Blend(factors=dict(table.sort("department").select("department", ratio).iter_rows()))

@@ -46,6 +46,10 @@ def test_what_all_departments_miss_alike_is_left_alone() -> None:
     assert learnt([fold]).factors == pytest.approx({"A": 1.0, "B": 1.0})
 
 
+def test_folds_in_which_nothing_sold_teach_nothing() -> None:
+    assert learnt([halves(dict.fromkeys(ITEMS, 0.0), boosted=100, calendar=0)]) == USUAL
+
+
 def test_newer_folds_count_more() -> None:
     low, high = (
         halves({"A|x": y, "A|y": y, "B|x": 100.0}, boosted=100, calendar=100) for y in (80.0, 120.0)
