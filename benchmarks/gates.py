@@ -216,7 +216,7 @@ def train_model(settings: Settings, base: Base, folder: Path) -> None:
     journal = folder.with_suffix(".journal")
     training = train(data, storage=journal, name="worlds", trials=1, seconds=600, seed=7)
     manifest = replace(training.manifest, version=folder.name)
-    forecaster.save(folder, training.booster.model_to_string(), manifest)
+    forecaster.save(folder, training.booster_text, manifest)
 
 
 def start_of(seed: int, shift: Shift, size: float) -> date:

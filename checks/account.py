@@ -13,7 +13,7 @@ MEANING: dict[Outcome, str] = {
     "retrain": "The forecasts got worse, or the model is old. A new model is trained, and serves "
     "only if it is better.",
     "fall_back": "The forecasts are no better than last week's sales. The model before serves "
-    "again until a new one is better.",
+    "again, or seasonal naive itself, until a new one is better.",
 }
 Row = tuple[str, str, str]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import Literal, TypedDict, Unpack
 
 Outcome = Literal["hold", "insufficient", "pass", "alert", "retrain", "fall_back"]
@@ -198,6 +198,7 @@ def decide_promotion(
     bias: float | None,
     naive_ratio: float | None,
     has_champion: bool,
+    champion_repeats: bool = False,
     by_age: bool = False,
 ) -> GateDecision:
     """Whether a challenger may serve: pass promotes it, hold keeps what serves now, insufficient
@@ -206,6 +207,7 @@ def decide_promotion(
     The arguments are models.promotion.Evidence; without a champion those that compare with it are
     not used. The challenger has to be better (superiority); `by_age`, when nothing but the age of
     the champion made the training, it only must not be worse by more than 1 % (non-inferiority).
+    How far forecasts move is not held against one that follows a model that repeats the last week.
     What is None, NaN or infinite is not measured and never promotes.
     """
     limit = NON_INFERIOR if by_age else RATIO_UPPER
@@ -226,6 +228,7 @@ def decide_promotion(
     measurements: Measurements = {
         **_kept(seen),
         "has_champion": int(has_champion),
+        **({"champion_repeats": 1} if champion_repeats else {}),
         "rule": "non-inferiority, by age" if by_age else "superiority",
         "limit": limit,
         "origins": origins,
@@ -248,7 +251,8 @@ def decide_promotion(
         return decided("insufficient", below)
     if not slices:
         return decided("insufficient", "not measured: slices")
-    if faults := [*_faults(seen, limit), *(f"worse in {slice_}" for slice_ in worse)]:
+    most_moved = inf if champion_repeats else MOVED
+    if faults := [*_faults(seen, limit, most_moved), *(f"worse in {slice_}" for slice_ in worse)]:
         return decided("hold", *faults)
     verdict = "better than" if seen["ratio_upper"] < RATIO_UPPER else "at most 1 % worse than"
     said = f"loss is {ratio:.3f} times the champion's, at most {ratio_upper:.3f} with 95 %"
@@ -261,7 +265,7 @@ def _bearable(ratio: float, lower: float) -> bool:
     return ratio <= SLICE_RATIO or lower <= 1
 
 
-def _faults(seen: Mapping[str, float], limit: float) -> list[str]:
+def _faults(seen: Mapping[str, float], limit: float, most_moved: float) -> list[str]:
     """Reasons to keep the champion."""
     low, high = COVERAGE_80
     bias, upper = seen["bias"], seen["ratio_upper"]
@@ -274,7 +278,7 @@ def _faults(seen: Mapping[str, float], limit: float) -> list[str]:
     more = abs(seen["paired_bias"]) - abs(seen["champion_bias"])
     if more > BIAS_WORSE:
         reasons.append(f"bias is {more:.1%} further from zero than the champion's")
-    if seen["moved"] > MOVED:
+    if seen["moved"] > most_moved:
         reasons.append(f"forecasts of the same days would move by {seen['moved']:.0%}")
     if not low <= seen["coverage_80"] <= high:
         reasons.append(_coverage(seen["coverage_80"]))

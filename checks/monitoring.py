@@ -7,12 +7,14 @@ from pathlib import Path
 
 import polars as pl
 
-from checks.evidence import Evidence, evidence
+from checks.evidence import Evidence, decay, evidence
 from checks.gates import TRAININGS_DAYS, GateDecision, decide_retrain
 from data.settings import Settings
 from models.assembly import read_snapshot
+from models.baselines import SEASONAL_NAIVE
 from models.forecaster import Forecaster
 from models.performance import Performance, score
+from models.reissue import forecast_as_of
 
 SCORED_DAYS = 84  # cutoffs of the last twelve weeks are scored
 
@@ -92,6 +94,36 @@ def monitoring(
         days_since_training=min(days, default=None),
         recent_trainings=sum(d < TRAININGS_DAYS for d in days),
     )
+
+
+def would_have_helped(
+    settings: Settings,
+    snapshot: Path,
+    before: Forecaster,
+    *,
+    instead_of: str,
+    lost: Sequence[date],
+    issued: pl.DataFrame,
+) -> bool:
+    """Whether `before` beats seasonal naive in each of the weeks (last days) that a version lost.
+
+    It forecasts again from the cutoffs of what that version issued, as it would have then, so that
+    both are judged on the same days. `issued` are the ledger's rows, with snapshot_id, of that
+    version and of seasonal naive. When a snapshot is gone nothing can be said, which is a no.
+    """
+    _, until, sales, series = read_snapshot(snapshot)
+    days = issued.filter(pl.col("ds").is_between(min(lost) - timedelta(days=6), max(lost)))
+    origins = days.filter(pl.col("model") == instead_of, pl.col("cutoff") >= before.trained_cutoff)
+    asked = origins.select("cutoff", "snapshot_id").unique().sort("cutoff")
+    try:
+        again = [forecast_as_of(settings, before, *of) for of in asked.iter_rows()]
+    except LookupError:
+        return False
+    own = [frame.with_columns(model=pl.lit(before.version)) for frame in again]
+    both = pl.concat([*own, days.filter(pl.col("model") == SEASONAL_NAIVE)], how="diagonal")
+    weeks = decay(settings, both, sales, series, model=before.manifest, until=until).weeks
+    judged = weeks.filter(pl.col("week").is_in(list(lost)))
+    return judged.height == len(lost) and bool((judged["loss"] < judged["naive_loss"]).all())
 
 
 def decide(seen: Monitoring) -> GateDecision:

@@ -176,7 +176,7 @@ def fit(replay: Replay, cutoff: date) -> str:
         seconds = spent(replay) - start
         folder = replay.settings.champions_dir / version
         manifest = replace(training.manifest, version=version)
-        forecaster.save(folder, training.booster.model_to_string(), manifest)
+        forecaster.save(folder, training.booster_text, manifest)
         write_json(path, {"cpu_seconds": seconds})
     return version
 

@@ -19,9 +19,11 @@ from models.batch import batch_forecasts, plan_gaps
 
 @task
 def issue(settings: Settings, snapshot: str) -> tuple[pl.DataFrame, str]:
-    """Forecasts of the champion and of every baseline from the snapshot's cutoff."""
+    """Forecasts of the champion and of every baseline from the snapshot's cutoff, by `method`."""
     champion = registry.load(settings)
-    return batch_forecasts(settings, snapshot, champion), champion.version
+    rows = batch_forecasts(settings, snapshot, champion)
+    method = pl.col("model").replace({champion.version: champion.method})
+    return rows.with_columns(method=method), champion.version
 
 
 @task

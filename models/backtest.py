@@ -26,6 +26,7 @@ from models.dataset import (
     training_cutoffs,
 )
 from models.day_profile import Profile, calendar_forecast, fit_profile
+from models.lagged import last_units
 from models.metrics import level_scales
 from models.stockouts import probable_stockouts, without_stockouts
 
@@ -166,6 +167,10 @@ class Fold:
     ) -> pl.DataFrame:
         """The fold's grid with `y_hat` of a model that saw nothing after the cutoff."""
         return blend.applied(self.halves(params, seed))
+
+    def last_units(self) -> pl.DataFrame:
+        """The fold's grid with `y_hat` of the model that learns nothing (models.lagged)."""
+        return self.grid.with_columns(y_hat=pl.Series(last_units(self.x, self.closed)))
 
 
 def fold_cutoffs(cutoff: date, horizon: int, folds: int, steps: Steps) -> list[date]:

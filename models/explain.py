@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 from models.dataset import INPUTS, Matrix
 
+LAST = "last week"  # the one input of a model without a booster
+
 # What a person would call the inputs whose names begin so.
 GROUPS = {
     "promotion": ("display", "mailer"),
@@ -18,6 +20,7 @@ GROUPS = {
     "days ahead": ("step",),
     "the item": ("item",),
     "the chain's calendar": ("calendar",),
+    "what was sold a week ago": (LAST,),
 }
 OTHER = "other inputs"
 

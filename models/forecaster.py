@@ -1,8 +1,8 @@
-"""From features to forecasts with a trained booster; no effects but reading its own folder."""
+"""From features to forecasts with a trained model; no effects but reading its own folder."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -11,7 +11,7 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS, QUANTILES
-from models import cold_start, conformal, explain, gbm, levels
+from models import cold_start, conformal, explain, gbm, lagged, levels
 from models.blend import Blend
 from models.conformal import Calibration
 from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
@@ -20,6 +20,7 @@ from models.grid import check_grid
 from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
+LIGHTGBM = "lightgbm"  # the method of a model that has a booster; others are models.lagged.METHODS
 
 
 class NoChampion(LookupError):
@@ -32,7 +33,7 @@ class HorizonTooLong(ValueError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a booster needs to forecast, and where it comes from; plain JSON on disk."""
+    """What a model needs to forecast besides a booster, and where it comes from; JSON on disk."""
 
     version: str
     trained_cutoff: date
@@ -45,6 +46,7 @@ class Manifest:
     calibration: Calibration
     dependence: Dependence
     backtest: dict[str, float]
+    method: str = LIGHTGBM
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str, indent=1, sort_keys=True)
@@ -79,13 +81,29 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def save(folder: Path, booster_text: str, manifest: Manifest) -> Path:
-    """Writes a version's folder whole: under another name first, renamed when complete."""
+def _checked(folder: Path, name: str, digests: Mapping[str, str]) -> str:
+    """The text of a file that is as it was saved."""
+    if _digest(folder / name) != digests[name]:
+        raise ValueError(
+            f"{folder / name} does not have the SHA-256 that it was saved with; "
+            "run the deploy deployment to export the version again."
+        )
+    return (folder / name).read_text()
+
+
+def save(folder: Path, booster_text: str | None, manifest: Manifest) -> Path:
+    """Writes a version's folder whole: under another name first, renamed when complete.
+
+    A method without a booster (None) has no file of one.
+    """
     part = folder.with_name(f"{folder.name}.part")
     part.mkdir(parents=True, exist_ok=True)
-    (part / BOOSTER).write_text(booster_text)
-    (part / MANIFEST).write_text(manifest.to_json())
-    digests = {name: _digest(part / name) for name in (BOOSTER, MANIFEST)}
+    texts = {MANIFEST: manifest.to_json()}
+    if booster_text is not None:
+        texts[BOOSTER] = booster_text
+    for name, text in texts.items():
+        (part / name).write_text(text)
+    digests = {name: _digest(part / name) for name in texts}
     (part / DIGESTS).write_text(json.dumps(digests, indent=1))
     if folder.exists():
         for file in part.iterdir():
@@ -96,40 +114,45 @@ def save(folder: Path, booster_text: str, manifest: Manifest) -> Path:
 
 
 class Forecaster:
-    """A booster with its manifest."""
+    """A manifest with its booster; without one the method is one of models.lagged."""
 
-    def __init__(self, booster: lgb.Booster, manifest: Manifest) -> None:
+    def __init__(self, booster: lgb.Booster | None, manifest: Manifest) -> None:
         self.booster, self.manifest = booster, manifest
         self.version, self.horizon = manifest.version, manifest.horizon
         self.trained_cutoff, self.snapshot_id = manifest.trained_cutoff, manifest.snapshot_id
         self.feature_service, self.quantiles = manifest.feature_service, QUANTILES
+        self.method = manifest.method
 
     @classmethod
     def load(cls, folder: Path) -> "Forecaster":
         """Reads a version's folder. Raises ValueError when a file is not the one that was saved.
 
-        The digests are checked before the booster's text is parsed.
+        The digests are checked before manifest and booster are parsed.
         """
         try:
             digests = json.loads((folder / DIGESTS).read_text())
-            for name in (BOOSTER, MANIFEST):
-                if _digest(folder / name) != digests[name]:
-                    raise ValueError(
-                        f"{folder / name} does not have the SHA-256 that it was saved with; "
-                        "run the deploy deployment to export the version again."
-                    )
+            manifest = _checked(folder, MANIFEST, digests)
+            boosted = BOOSTER in digests
+            text = _checked(folder, BOOSTER, digests) if boosted else None
         except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
             raise ValueError(
                 f"{folder} is not a complete model folder ({error}); "
                 "run the deploy deployment to export the version again."
             ) from error
-        booster = lgb.Booster(model_str=(folder / BOOSTER).read_text())
-        if booster.feature_name() != INPUTS:
+        made = Manifest.from_json(manifest)
+        if made.method not in ((LIGHTGBM,) if boosted else lagged.METHODS):
+            raise ValueError(
+                f"{folder} holds a model of the method {made.method!r} "
+                f"{'with' if boosted else 'without'} a booster; "
+                "run the deploy deployment to export the version again."
+            )
+        booster = None if text is None else lgb.Booster(model_str=text)
+        if booster is not None and booster.feature_name() != INPUTS:
             raise ValueError(
                 f"{folder} holds a model of other inputs than today's {len(INPUTS)}; "
                 "run the train deployment for a new one."
             )
-        return cls(booster, Manifest.from_json((folder / MANIFEST).read_text()))
+        return cls(booster, made)
 
     def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         """Forecasts of the `horizon` steps after each row's cutoff, columns FORECAST, in units.
@@ -150,9 +173,12 @@ class Forecaster:
         check_grid(features, plan)
         m, spec = self.manifest, self.manifest.spec
         x, closed = design_matrix(features, plan, horizon, spec)
-        calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
-        weights = m.blend.weights(features["item_id"]).repeat(horizon)
-        y_hat = m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
+        if self.booster is None:
+            y_hat = lagged.last_units(x, closed)
+        else:
+            calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
+            weights = m.blend.weights(features["item_id"]).repeat(horizon)
+            y_hat = m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
         days = target_days(features, horizon, spec.steps)
         step = days["step"].to_numpy()
         bands = conformal.apply(y_hat, step, calibration, QUANTILES)
@@ -199,9 +225,13 @@ class Forecaster:
 
         Base and inputs sum to y_hat (models.explain.drivers); `calendar units` is what the chain's
         calendar and the department's factor add to the base, the other inputs are the booster's.
+        Without a booster there is one input, what was sold last.
         """
         m, spec = self.manifest, self.manifest.spec
         x, closed = design_matrix(features, plan, horizon, spec)
+        if self.booster is None:
+            sold = pl.Series(f"{explain.LAST} units", lagged.last_units(x, closed))
+            return target_days(features, horizon, spec.steps).with_columns(sold, base=pl.lit(0.0))
         base, units = explain.drivers(self.booster, x, closed)
         calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
         weights = m.blend.weights(features["item_id"]).repeat(horizon)

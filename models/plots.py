@@ -44,12 +44,14 @@ def training_figures(training: Training, data: TrainingData) -> dict[str, Figure
     volume = pl.col("y_hat").sum().over(KEYS).rank("dense")
     fifths = holdout.with_columns(tier=(volume * 5 / volume.max()).ceil().cast(pl.Int32))
     rows = (data.grid["cutoff"] == cutoff).to_numpy() & ~data.matrix[1]
-    return {
+    figures = {
         "forecast_against_actuals": forecast_plot(holdout, data.sales, data.spec.steps),
         "error_by_lead": lead_plot(pl.concat(errors), "errors of days over units sold (WAPE)"),
         "reliability": reliability_plot(fifths, QUANTILES),
-        "effects": effects_plot(training.booster, data.matrix[0][rows]),
     }
+    if training.booster is not None:
+        figures["effects"] = effects_plot(training.booster, data.matrix[0][rows])
+    return figures
 
 
 def _bare(axes: Axes) -> None:

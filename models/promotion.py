@@ -25,7 +25,8 @@ class Evidence(TypedDict):
     `origins` were forecast from, of which the champion's configuration was fitted again at
     `refitted_origins`. `slices` maps each slice to its loss ratio and the ratio's lower bound.
     `champion_bias` is on the same rows as `paired_bias`, `moved` by which share the forecasts of
-    the same days differ from the champion's.
+    the same days differ from the champion's. `champion_repeats` says that the champion has learnt
+    nothing and repeats the last week.
     """
 
     ratio: float | None
@@ -40,6 +41,7 @@ class Evidence(TypedDict):
     bias: float | None
     naive_ratio: float | None
     has_champion: bool
+    champion_repeats: bool
 
 
 def evidence(settings: Settings, training: Training, data: TrainingData) -> Evidence:
@@ -62,7 +64,8 @@ def evidence_against(
     From several origins within the newest horizon, of which the search has seen nothing, both
     forecast the days up to the cutoff: the challenger's configuration fitted at each origin, the
     champion as it serves. A champion that was trained after an origin has seen its days: then its
-    configuration (`parameters`) is fitted there too; without them the origin is left out.
+    configuration (`parameters`) is fitted there too; without them the origin is left out. One that
+    learns nothing has seen no day.
     """
     figures = training.manifest.backtest
     found: Evidence = {
@@ -78,12 +81,13 @@ def evidence_against(
         "bias": figures["bias"],
         "naive_ratio": figures["naive ratio"],
         "has_champion": champion is not None,
+        "champion_repeats": champion is not None and champion.booster is None,
     }
     if champion is None:
         return found
     origins = promotion_origins(data)
     if parameters is None:
-        origins = [o for o in origins if champion.trained_cutoff <= o]
+        origins = [o for o in origins if not _has_seen(champion, o)]
     if len(origins) < LEAST_ORIGINS:
         return found
     folds = [data.fold(origin) for origin in origins]
@@ -101,7 +105,7 @@ def evidence_against(
         "ratio": result.ratio,
         "ratio_upper": result.ratio_upper,
         "origins": result.origins,
-        "refitted_origins": sum(champion.trained_cutoff > o for o in origins),
+        "refitted_origins": sum(_has_seen(champion, o) for o in origins),
         "slices": {f"{s} {v}": (ratio, low) for s, v, ratio, low in result.slices.iter_rows()},
         "paired_bias": bias(both),
         "champion_bias": bias(both.with_columns(y_hat="champion_y_hat")),
@@ -117,6 +121,11 @@ def promotion_origins(data: TrainingData) -> list[date]:
     return [c for c in cutoffs if first <= c <= last]
 
 
+def _has_seen(champion: Forecaster, origin: date) -> bool:
+    """Whether the champion has learnt from days after an origin."""
+    return champion.booster is not None and champion.trained_cutoff > origin
+
+
 def _challenger(fold: Fold, training: Training, seed: int) -> pl.DataFrame:
     return fold.forecast(training.parameters, seed, training.before).select(*ON, "y", "y_hat")
 
@@ -129,7 +138,7 @@ def _champion(
     blend: Blend,
     seed: int,
 ) -> pl.DataFrame:
-    if champion.trained_cutoff <= fold.cutoff:
+    if not _has_seen(champion, fold.cutoff):
         features = data.features.filter(pl.col("cutoff") == fold.cutoff)
         return champion.forecast(features, data.plan, data.horizon).select(*ON, "y_hat")
     assert parameters is not None

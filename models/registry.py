@@ -20,7 +20,7 @@ from data.warehouse import as_utc
 from models import forecaster
 from models.backtest import TrainingData
 from models.dataset import INPUTS
-from models.forecaster import Forecaster, Manifest, NoChampion
+from models.forecaster import LIGHTGBM, Forecaster, Manifest, NoChampion
 from models.plots import training_figures
 from models.search import gain_over_defaults
 from models.training import Training
@@ -72,7 +72,7 @@ def _commit() -> str:
 
 
 def register(settings: Settings, training: Training, data: TrainingData) -> str:
-    """Logs a training as an MLflow run and registers its booster.
+    """Logs a training as an MLflow run and registers its model.
 
     Returns the new version. The run holds the trials, the data set with its snapshot id, the
     feature service, the commit, the holdout's figures, a plot, and the manifest.
@@ -85,25 +85,36 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
         ):
             warnings.simplefilter("ignore", UserWarning)
             _log(settings, training, data)
-            example = pl.DataFrame(data.matrix[0][:5], schema=INPUTS).to_pandas()
-            logged = mlflow.lightgbm.log_model(
-                training.booster,
-                name="model",
-                signature=infer_signature(example, training.booster.predict(example)),
-                input_example=example,
-                registered_model_name=MODEL,
-                pip_requirements=["lightgbm"],
-            )
-        version = str(logged.registered_model_version)
+            version = _add_version(client, run, training, data)
         for key, value in _tags(training).items():
             client.set_model_version_tag(MODEL, version, key, value)
         client.update_model_version(MODEL, version, description=f"Run {run.info.run_id}")
     return version
 
 
+def _add_version(
+    client: MlflowClient, run: mlflow.ActiveRun, training: Training, data: TrainingData
+) -> str:
+    """Registers the booster, or without one the active run alone, whose manifest is the model."""
+    if training.booster is None:
+        uri, run_id = run.info.artifact_uri, run.info.run_id
+        return str(client.create_model_version(MODEL, source=uri, run_id=run_id).version)
+    example = pl.DataFrame(data.matrix[0][:5], schema=INPUTS).to_pandas()
+    logged = mlflow.lightgbm.log_model(
+        training.booster,
+        name="model",
+        signature=infer_signature(example, training.booster.predict(example)),
+        input_example=example,
+        registered_model_name=MODEL,
+        pip_requirements=["lightgbm"],
+    )
+    return str(logged.registered_model_version)
+
+
 def _tags(training: Training) -> dict[str, str]:
     manifest = training.manifest
     return {
+        "method": manifest.method,
         "trained_cutoff": str(manifest.trained_cutoff),
         "snapshot_id": manifest.snapshot_id,
         "feature_service": manifest.feature_service,
@@ -235,10 +246,12 @@ def export(settings: Settings, version: str | None = None) -> Exported:
             raise NoChampion(
                 f"The registry at {settings.mlflow_url} has no version {version!r} of {MODEL!r}."
             ) from error
-        booster = mlflow.lightgbm.load_model(f"models:/{MODEL}/{version}")
         text = mlflow.artifacts.load_text(f"runs:/{found.run_id}/{forecaster.MANIFEST}")
         manifest = replace(Manifest.from_json(text), version=version)
-    forecaster.save(folder, booster.model_to_string(), manifest)
+        booster = None
+        if manifest.method == LIGHTGBM:
+            booster = mlflow.lightgbm.load_model(f"models:/{MODEL}/{version}").model_to_string()
+    forecaster.save(folder, booster, manifest)
     return Exported(version, folder)
 
 

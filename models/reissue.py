@@ -28,6 +28,25 @@ class Reissue:
         return self.then == self.now
 
 
+def forecast_as_of(
+    settings: Settings, model: Forecaster, cutoff: date, snapshot_id: str
+) -> pl.DataFrame:
+    """What a model forecasts from a past cutoff and its snapshot, columns FORECAST.
+
+    Raises LookupError when the snapshot is gone.
+    """
+    folder = settings.snapshots_dir / snapshot_id
+    if not folder.exists():
+        raise LookupError(
+            f"The snapshot {snapshot_id} of the forecast of {cutoff} is not in "
+            f"{settings.snapshots_dir}; restore it to issue the forecast again."
+        )
+    series = read_snapshot(folder)[3]
+    features = features_as_known(settings, series, [cutoff])
+    plan = pl.read_parquet(folder / "plan.parquet")
+    return model.forecast(features, plan, model.horizon)
+
+
 def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster) -> Reissue:
     """Forecasts again what the ledger says that `model` issued from one cutoff and snapshot.
 
@@ -42,16 +61,7 @@ def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster) -> Reis
             f"The forecast of {cutoff} was issued with the feature service {service}, and model "
             f"{model.version} reads {model.feature_service}; name the version that issued it."
         )
-    folder = settings.snapshots_dir / snapshot_id
-    if not folder.exists():
-        raise LookupError(
-            f"The snapshot {snapshot_id} of the forecast of {cutoff} is not in "
-            f"{settings.snapshots_dir}; restore it to issue the forecast again."
-        )
-    series = read_snapshot(folder)[3]
-    features = features_as_known(settings, series, [cutoff])
-    plan = pl.read_parquet(folder / "plan.parquet")
-    again = model.forecast(features, plan, model.horizon)
+    again = forecast_as_of(settings, model, cutoff, snapshot_id)
     same = again.join(issued, on=[*KEYS, "ds"], how="semi")
     return Reissue(
         cutoff=cutoff,

@@ -1,6 +1,6 @@
 """Search, fit, calibrate and judge: what one training does, from frames to a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -9,15 +9,14 @@ import numpy as np
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
-from models import blend, conformal, paths
+from models import blend, conformal, lagged, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
-from models.blend import Blend
-from models.forecaster import Manifest
+from models.blend import USUAL, Blend
+from models.forecaster import LIGHTGBM, Manifest
 from models.metrics import COVERAGE, coverage_of_counts, summary
 from models.search import best_parameters, trials_table, tune
 
-CHALLENGER = "lightgbm"
 TUNING_FOLDS = 3
 
 
@@ -28,15 +27,21 @@ class Training:
     `backtest` is long (model, cutoff, metric, value) for the holdout, the newest fold, that the
     search has not seen; `holdout` the scored forecasts there, by the blend of the folds `before`,
     with their probability transform `u` (models.conformal.pit); `trials` the search.
+    A method that learns nothing has no booster.
     """
 
-    booster: lgb.Booster
+    booster: lgb.Booster | None
     manifest: Manifest
     parameters: dict[str, object]
     trials: pl.DataFrame
     backtest: pl.DataFrame
     holdout: pl.DataFrame
     before: Blend
+
+    @property
+    def booster_text(self) -> str | None:
+        """The booster as models.forecaster.save takes it."""
+        return None if self.booster is None else str(self.booster.model_to_string())
 
 
 def _calibration(folds: list[pl.DataFrame], horizon: int) -> conformal.Calibration:
@@ -54,13 +59,14 @@ def _banded(scored: pl.DataFrame, calibration: conformal.Calibration) -> pl.Data
     )
 
 
-def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame) -> pl.DataFrame:
-    """Figures of the booster and of every baseline on the same rows."""
+def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame, method: str) -> pl.DataFrame:
+    """Figures of the model and of every baseline on the same rows."""
     features = data.features.filter(pl.col("cutoff") == fold.cutoff)
     baselines = baseline_forecasts(features, fold.history, data.horizon, data.spec)
     keys = [c for c in fold.grid.columns if c != "y"]
-    tables = {CHALLENGER: summary(holdout, fold.scales)}
-    for (model,), rows in baselines.group_by("model", maintain_order=True):
+    tables = {method: summary(holdout, fold.scales)}
+    others = baselines.filter(pl.col("model") != method)
+    for (model,), rows in others.group_by("model", maintain_order=True):
         scored = fold.grid.join(rows.drop("model"), on=keys)
         tables[str(model)] = summary(scored, fold.scales)
     rows_out = [
@@ -93,9 +99,21 @@ def train(
 
 def refit(data: TrainingData, parameters: dict[str, object], *, seed: int) -> Training:
     """A training without the search: `parameters` fitted, calibrated and judged on newer data."""
-    return _fitted(
-        data, [data.fold(c) for c in _folds(data)[-3:-1]], parameters, pl.DataFrame(), seed
-    )
+    return _fitted(data, _recent(data), parameters, pl.DataFrame(), seed)
+
+
+def last_week(data: TrainingData) -> Training:
+    """The model that learns nothing (models.lagged), calibrated and judged as any other."""
+    last, method = data.fold(_folds(data)[-1]), lagged.method_of(data.spec.steps)
+    errors = [fold.last_units() for fold in (*_recent(data), last)]
+    manifest, backtest, holdout = _judged(data, last, errors[-1], errors[:-1], errors, method)
+    parameters: dict[str, object] = {"method": method}
+    return Training(None, manifest, parameters, pl.DataFrame(), backtest, holdout, USUAL)
+
+
+def _recent(data: TrainingData) -> list[Fold]:
+    """The two folds before the holdout, oldest first."""
+    return [data.fold(c) for c in _folds(data)[-3:-1]]
 
 
 def _fitted(
@@ -107,19 +125,42 @@ def _fitted(
 ) -> Training:
     """Fits and judges; `recent` are the two folds before the holdout, oldest first."""
     last = data.fold(_folds(data)[-1])
-    folds = [*recent, last]
-    halves = [f.halves(parameters, seed) for f in folds]
+    halves = [f.halves(parameters, seed) for f in (*recent, last)]
     before = blend.learnt(halves[:-1])
-    earlier = _calibration(blend.out_of_sample(halves[:-1]), data.horizon)
-    unseen = before.applied(halves[-1])
-    holdout = _banded(unseen, earlier)
-    backtest = _judge(data, last, holdout)
-    figures = dict(backtest.filter(pl.col("model") == CHALLENGER).select("metric", "value").rows())
-    figures[COVERAGE] = coverage_of_counts(unseen, earlier)
+    manifest, backtest, holdout = _judged(
+        data,
+        last,
+        before.applied(halves[-1]),
+        blend.out_of_sample(halves[:-1]),
+        blend.out_of_sample(halves),
+        LIGHTGBM,
+    )
+    booster = data.fit(data.cutoff)(parameters, seed)
+    manifest = replace(manifest, blend=blend.learnt(halves))
+    return Training(booster, manifest, parameters, trials, backtest, holdout, before)
+
+
+def _judged(
+    data: TrainingData,
+    last: Fold,
+    unseen: pl.DataFrame,
+    earlier: list[pl.DataFrame],
+    errors: list[pl.DataFrame],
+    method: str,
+) -> tuple[Manifest, pl.DataFrame, pl.DataFrame]:
+    """Manifest (blend: the usual one), backtest and holdout of a method.
+
+    `unseen` are its forecasts of the holdout `last`, judged with intervals from those of the folds
+    `earlier`; the model's come from those of all folds, `errors`.
+    """
+    calibration = _calibration(earlier, data.horizon)
+    holdout = _banded(unseen, calibration)
+    backtest = _judge(data, last, holdout, method)
+    figures = dict(backtest.filter(pl.col("model") == method).select("metric", "value").rows())
+    figures[COVERAGE] = coverage_of_counts(unseen, calibration)
     naive = backtest.filter(
         (pl.col("model") == SEASONAL_NAIVE) & (pl.col("metric") == "wrmsse mean")
     )["value"].item()
-    errors = blend.out_of_sample(halves)
     manifest = Manifest(
         version="",
         trained_cutoff=data.cutoff,
@@ -128,10 +169,10 @@ def _fitted(
         snapshot_id=data.snapshot_id,
         spec=data.spec,
         profile=data.profile(data.cutoff),
-        blend=blend.learnt(halves),
+        blend=USUAL,
         calibration=_calibration(errors, data.horizon),
         dependence=paths.estimate(pl.concat(errors)),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},
+        method=method,
     )
-    booster = data.fit(data.cutoff)(parameters, seed)
-    return Training(booster, manifest, parameters, trials, backtest, holdout, before)
+    return manifest, backtest, holdout

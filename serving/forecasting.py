@@ -17,7 +17,7 @@ from serving.cold import with_cold
 from serving.problems import UnknownLevel
 from serving.snapshots import Key
 from serving.source import Model, Read, Source, provenance
-from serving.what_if import changed_plan, warnings
+from serving.what_if import changed_plan, idle, warnings
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
@@ -89,7 +89,7 @@ def _with_changes(
     """Forecasts with the plan as the what-if changes it, and warnings of what was never seen."""
     steps = source.settings.steps
     plan, changes = changed_plan(plan, request.what_if, read.features, horizon, steps)
-    told = warnings(changes, source.published.seen())
+    told = idle(model) or warnings(changes, source.published.seen())
     return frame(model, read, plan, request.level, horizon), told
 
 
@@ -159,17 +159,21 @@ def _keep(
     snapshots = {(s, i): n for s, i, n in features[[*KEYS, "snapshot_id"]].iter_rows()}
     of = [snapshots[key] for key in made[KEYS].iter_rows()]
     rows = made.hstack([pl.Series("snapshot_id", of)])
-    service = {"model": model.version, "feature_service": model.feature_service}
+    service = {
+        "model": model.version,
+        "method": model.method,
+        "feature_service": model.feature_service,
+    }
     source.spool.append("forecasts", {**request, **service, "rows": rows})
 
 
 def to_csv(answer: Mapping[str, Any]) -> str:
     """The answer as CSV, one line per node and day, for a spreadsheet: no cell is a formula."""
     of = ("store_id", "item_id", "department", "snapshot_id", "cutoff")
-    same = [answer[name] for name in ("model_version", "feature_service", "degraded")]
+    same = [answer[name] for name in ("model_version", "method", "feature_service", "degraded")]
     levels = list(answer["forecasts"][0]["days"][0]["quantiles"]) if answer["forecasts"] else []
     head = [*of, "ds", "y_hat", *(f"q{q}" for q in levels)]
-    head += ["baseline", "model_version", "feature_service", "degraded"]
+    head += ["baseline", "model_version", "method", "feature_service", "degraded"]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\r\n")
     lines.writerow(head)

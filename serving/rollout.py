@@ -19,6 +19,7 @@ from data.collection import ERROR
 from data.schema import KEYS, QUANTILE_COLUMNS, SPOOL_CLOSED, SPOOL_OPEN
 from data.settings import Settings
 from models.forecaster import Forecaster
+from models.lagged import METHODS
 from serving.deploy import served_model
 from serving.snapshots import Key, Snapshots
 from serving.source import Model, ReadFeatures, feast_reader
@@ -97,8 +98,10 @@ def try_out(
 ) -> Tried:
     """Answers every request with both models, compares, and returns none of the answers.
 
-    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. A model
-    that doesn't load, raises, or gives what is no forecast has faults; nothing is raised.
+    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all; but not
+    between two methods, as a model that repeats the last week moves with it. Such a model takes
+    over from one that did no better: its units and times are not compared. A model that doesn't
+    load, raises, or gives what is no forecast has faults; nothing is raised.
     """
     before = _resident_mb()
     try:
@@ -106,6 +109,8 @@ def try_out(
     except Exception as error:
         return Tried(0, (_fault("it does not load", error),), 0.0, None, 0.0, None)
     heavier = _resident_mb() - before
+    champion = None if model.method in METHODS else champion
+    each_plausible = each_plausible and champion is not None and champion.method == model.method
     faults, units, old_units = dict[str, None](), 0.0, 0.0
     times: list[float] = []
     old_times: list[float] = []
@@ -205,7 +210,8 @@ def watch(settings: Settings, version: str, before: Tried | None, since: datetim
     """The same requests after a swap to `version`, compared with those of before.
 
     Faults are answers that fail, here or to live requests since `since`, and an API that serves
-    another version.
+    another version. Units and times of a model that repeats the last week are not compared with
+    those of the model that it takes over from (try_out).
     """
     model = served_model(settings) or {}
     requests = _watch_requests(settings, model)
@@ -218,7 +224,7 @@ def watch(settings: Settings, version: str, before: Tried | None, since: datetim
         faults.append(f"version {model.get('version')} answers instead of {version}")
     if met := live_5xx(settings.spool_dir, since):
         faults.append(f"live requests met {met} answers 5xx")
-    if before is None:
+    if before is None or model.get("method") in METHODS:
         return replace(after, faults=tuple(faults))
     fair = before.units * after.requests / before.requests if before.requests else 0.0
     return replace(after, faults=tuple(faults), champion_units=fair, champion_p95_ms=before.p95_ms)

@@ -112,6 +112,7 @@ class ForecastService:
             return ModelInfo(load_error=error)
         return ModelInfo(
             version=m.version,
+            method=m.method,
             trained_cutoff=m.trained_cutoff,
             horizon=m.horizon,
             quantiles=list(m.quantiles),
@@ -127,6 +128,7 @@ class ForecastService:
         facts = publication.about(self.settings.published_dir) or {}
         return Status(
             model_version=m.version if m else None,
+            method=m.method if m else None,
             trained_cutoff=m.trained_cutoff if m else None,
             snapshot_id=facts.get("snapshot_id"),
             cutoff=facts.get("cutoff"),
@@ -163,7 +165,7 @@ class ForecastService:
         return ModelMetadata(
             name=MODEL_NAME,
             versions=[model.version],
-            platform="lightgbm",
+            platform=model.method,
             inputs=keys,
             outputs=values,
         )

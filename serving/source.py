@@ -36,6 +36,8 @@ class Model(Protocol):
     @property
     def version(self) -> str: ...
     @property
+    def method(self) -> str: ...
+    @property
     def horizon(self) -> int: ...
     @property
     def trained_cutoff(self) -> date: ...
@@ -103,6 +105,7 @@ def provenance(model: Model, read: Read) -> dict[str, Any]:
     """What every answer says of where it comes from (serving.api.series.Provenance)."""
     return {
         "model_version": model.version,
+        "method": model.method,
         "feature_service": model.feature_service,
         "snapshot_id": read.snapshot_id,
         "cutoff": read.cutoff,

@@ -6,8 +6,10 @@ import polars as pl
 
 from data.schema import KEYS
 from data.steps import Steps
+from models.lagged import METHODS
 from serving.api.forecasts import Change
 from serving.problems import OutOfRange
+from serving.source import Model
 
 MAX_CELLS = 28_000  # changes times the series that they are for
 INPUTS = ["display", "mailer", "price"]
@@ -57,11 +59,16 @@ def _rows(n: int, change: Change, wanted: pl.DataFrame, horizon: int, steps: Ste
     return wanted.select(*KEYS, pl.lit(change.ds).alias("ds"), *values)
 
 
-def warnings(changes: pl.DataFrame, seen: pl.DataFrame) -> list[str]:
-    """Sentences about changes that lie outside of what was seen of their item.
+def warnings(changes: pl.DataFrame, seen: pl.DataFrame, model: Model) -> list[str]:
+    """Sentences about changes that lie outside of what was seen of their item, or that are idle.
 
     `seen` has item_id and the columns display, mailer, price `low` and `high` (published.seen).
     """
+    if model.method in METHODS:
+        return [
+            f"Model {model.version} ({model.method}) repeats the last week that was known and "
+            "takes no account of promotions or prices: the what-if changes nothing."
+        ]
     said = []
     for row in changes.join(seen, on="item_id", how="left").iter_rows(named=True):
         for name in INPUTS:

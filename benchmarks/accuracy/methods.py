@@ -133,7 +133,7 @@ def trained(bench: Bench, cutoff: date) -> Forecaster:
         snapshot, versions = world.snapshot_of(settings, cutoff), world.all_sales(settings)
         data = training_data(settings, snapshot, versions, bench.plan)
         done = refit(data, gbm.DEFAULTS, seed=settings.seed)
-        forecaster.save(folder, done.booster.model_to_string(), done.manifest)
+        forecaster.save(folder, done.booster_text, done.manifest)
     return Forecaster.load(folder)
 
 

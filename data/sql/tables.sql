@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS forecasts (
     model VARCHAR, snapshot_id VARCHAR, feature_service VARCHAR, issued_at TIMESTAMPTZ
 );
 
+-- How the model forecasts, such as lightgbm or seasonal naive; NULL in rows from before it was kept.
+ALTER TABLE forecasts ADD COLUMN IF NOT EXISTS method VARCHAR;
+
 CREATE TABLE IF NOT EXISTS scores (
     scored_at TIMESTAMPTZ, model VARCHAR, cutoff DATE, level VARCHAR, lead_week INTEGER,
     metric VARCHAR, value DOUBLE, n BIGINT
@@ -61,6 +64,7 @@ CREATE TABLE IF NOT EXISTS served_forecasts (
     model VARCHAR, snapshot_id VARCHAR, feature_service VARCHAR, issued_at TIMESTAMPTZ,
     request_id VARCHAR, what_if BOOLEAN
 );
+ALTER TABLE served_forecasts ADD COLUMN IF NOT EXISTS method VARCHAR;
 
 -- Spool files that were taken in, by content: a file is taken once. torn: lines cut off by a kill;
 -- lost: records that a full disk or memory kept out of this file and of those before it.

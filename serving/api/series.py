@@ -91,6 +91,11 @@ class Provenance(BaseModel):
     """What every answer with forecasts says of where it comes from."""
 
     model_version: str = Field(description="Version that made every forecast here.", examples=["7"])
+    method: str = Field(
+        description="How that version forecasts: lightgbm, or seasonal naive (naive in weekly "
+        "data), which repeats the last week that was known and takes no account of plans or prices.",
+        examples=["lightgbm"],
+    )
     feature_service: str = Field(description="Feast feature service.", examples=["demand_v1"])
     snapshot_id: str = Field(description="Newest data snapshot among the forecasts.")
     cutoff: date = Field(description="Newest cutoff among the forecasts.", examples=["2017-09-10"])

@@ -16,6 +16,9 @@ class ModelInfo(BaseModel):
     """The model that answers; its fields are null while there is none."""
 
     version: str | None = Field(default=None, examples=["7"])
+    method: str | None = Field(
+        default=None, description="See method of POST /v1/forecasts.", examples=["lightgbm"]
+    )
     trained_cutoff: date | None = Field(
         default=None, description="Last day of sales that its training saw."
     )
@@ -38,6 +41,9 @@ class Status(BaseModel):
     """How fresh the data is and where else to look; what the head of a page shows."""
 
     model_version: str | None = Field(examples=["7"])
+    method: str | None = Field(
+        description="See method of POST /v1/forecasts.", examples=["lightgbm"]
+    )
     trained_cutoff: date | None = Field(description="Last day of sales that its training saw.")
     snapshot_id: str | None = Field(description="Data snapshot that forecasts are made from.")
     cutoff: date | None = Field(description="Last day of sales in it.", examples=["2017-09-10"])

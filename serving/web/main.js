@@ -7,7 +7,7 @@ import { $, failed, fill, h, loading } from "./dom.js";
 import { showExceptions } from "./exceptions.js";
 import { fileButtons } from "./files.js";
 import { day, series } from "./format.js";
-import { OUTCOMES, showModel } from "./model.js";
+import { OUTCOMES, repeats, showModel } from "./model.js";
 import { orders } from "./orders.js";
 import { override } from "./override.js";
 import { searchBox } from "./search.js";
@@ -88,7 +88,7 @@ function banner({ degraded, degraded_reason: reason }) {
 
 function header(decision) {
   const s = page.status;
-  fill($("fresh"), s.cutoff ? `Sales up to ${day(s.cutoff)}` : "No data yet", " · ", s.model_version ? `model ${s.model_version}` : "no model",
+  fill($("fresh"), s.cutoff ? `Sales up to ${day(s.cutoff)}` : "No data yet", " · ", s.model_version ? `model ${s.model_version}${repeats(s) ? ` (${s.method}: repeats the last week)` : ""}` : "no model",
     decision && ` · last decision: ${(OUTCOMES[decision.outcome]?.[0] ?? decision.outcome).toLowerCase()}`);
 }
 

@@ -10,6 +10,8 @@ export const OUTCOMES = {
   retrain: ["Retrain", "forecasts got worse or the model is old"], fall_back: ["Fall back", "no better than the naive forecast"],
   hold: ["Hold", "the data is not good enough to decide on"], insufficient: ["Wait", "too few forecasts have met their sales"],
 };
+/** Whether what serves has learnt nothing and repeats the last week. */
+export const repeats = s => /naive$/.test(s.method ?? "");
 const outcome = d => d.gate === "promote" ? { pass: "Promoted", hold: "Kept the old one" }[d.outcome] ?? d.outcome
   : OUTCOMES[d.outcome]?.[0] ?? d.outcome;
 const meaning = d => d.gate === "promote" ? { pass: "the new model forecasts better", hold: "the new model is not clearly better" }[d.outcome]
@@ -44,6 +46,7 @@ function facts(s) {
     h("h3", {}, "What answers now"),
     h("dl", { class: "pairs" },
       pair("Model version", s.model_version ?? "none yet"),
+      pair("Method", s.method ?? NONE, repeats(s) && "; it repeats the last week that was known, until a new model is better"),
       pair("Has learned from sales up to", day(s.trained_cutoff)),
       pair("Sales are known up to", day(s.cutoff)),
       pair("Figures of the past are from", moment(s.published_at)),

@@ -17,9 +17,9 @@ from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
 from models.dataset import training_cutoffs
 from models.explain import OTHER, group_of
-from models.forecaster import Forecaster, HorizonTooLong, Manifest
+from models.forecaster import LIGHTGBM, Forecaster, HorizonTooLong, Manifest
 from models.search import gain_over_defaults
-from models.training import CHALLENGER, Training, train
+from models.training import Training, train
 
 CUTOFF = date(2017, 9, 10)
 
@@ -32,7 +32,7 @@ def trained(training_frames: TrainingData, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def saved(trained: Training, tmp_path: Path) -> Path:
-    return forecaster.save(tmp_path / "1", trained.booster.model_to_string(), trained.manifest)
+    return forecaster.save(tmp_path / "1", trained.booster_text, trained.manifest)
 
 
 def newest(data: TrainingData) -> pl.DataFrame:
@@ -41,7 +41,7 @@ def newest(data: TrainingData) -> pl.DataFrame:
 
 def test_the_backtest_judges_every_baseline_on_the_newest_fold(trained: Training) -> None:
     table = trained.backtest
-    models = {CHALLENGER, SEASONAL_NAIVE, MOVING_AVERAGE, SEASONAL_SMOOTHING}
+    models = {LIGHTGBM, SEASONAL_NAIVE, MOVING_AVERAGE, SEASONAL_SMOOTHING}
     assert set(table["model"]) == models
     assert table["cutoff"].unique().to_list() == [CUTOFF - timedelta(days=28)]
     holdout = trained.holdout.filter(pl.col("y").is_not_null())
@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_booster(
     training_frames: TrainingData, trained: Training, tmp_path: Path
 ) -> None:
     again = train(training_frames, storage=tmp_path / "j", name="n", trials=3, seconds=600, seed=1)
-    assert again.booster.model_to_string() == trained.booster.model_to_string()
+    assert again.booster.model_to_string() == trained.booster_text
 
 
 def test_no_forecast_or_training_row_moves_when_later_sales_change(
@@ -230,7 +230,7 @@ def test_a_model_of_other_inputs_is_refused_by_name(
 
 
 def test_saving_twice_leaves_one_whole_folder(trained: Training, saved: Path) -> None:
-    text = trained.booster.model_to_string()
+    text = trained.booster_text
     assert forecaster.save(saved, text, trained.manifest) == saved
     assert sorted(p.name for p in saved.parent.iterdir()) == ["1"]
     assert Forecaster.load(saved).trained_cutoff == CUTOFF

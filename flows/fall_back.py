@@ -1,0 +1,78 @@
+"""Serves what is known to be safe when the model is no better than seasonal naive."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from prefect import flow, task
+
+from checks import monitoring
+from data import ledger
+from data.settings import Settings
+from data.warehouse import connect
+from flows.deploy import deploy
+from flows.materialize import take_snapshot
+from flows.rollback import rollback
+from flows.slots import done, writing
+from flows.train import collect, register, rehearse
+from models import registry
+from models.backtest import TrainingData
+from models.lagged import METHODS
+from models.training import Training, last_week
+from serving.deploy import DeployFailed
+
+
+@task
+def better_before(settings: Settings, snapshot: Path, lost: Sequence[date]) -> str | None:
+    """The version before, if it beats seasonal naive in the weeks that the champion lost."""
+    version = registry.version_of(settings, registry.PREVIOUS)
+    if version is None or not lost:
+        return None
+    champion, before = registry.load(settings), registry.load(settings, version)
+    with connect(settings) as con:
+        issued = ledger.issued_forecasts(con, monitoring.scored_since(max(lost)))
+    helps = monitoring.would_have_helped(
+        settings, snapshot, before, instead_of=champion.version, lost=lost, issued=issued
+    )
+    return version if helps else None
+
+
+@task
+def calibrate(data: TrainingData) -> Training:
+    """Makes the model that repeats the last week, with intervals of its own."""
+    return last_week(data)
+
+
+@flow(flow_run_name="fall back")
+def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
+    """Serves the version before if it would have beaten seasonal naive, else seasonal naive itself.
+
+    That is a version like any other: registered, rehearsed, deployed and watched. Nothing changes
+    where it serves already.
+
+    Args:
+        reason: why; kept in the history of the champion.
+        lost: last days of the weeks in which the champion was no better than seasonal naive; empty
+            does not ask the version before.
+    """
+    settings = Settings()
+    champion = registry.load(settings)
+    if champion.method in METHODS:
+        message = f"version {champion.version}, {champion.method}, serves already"
+        return done(message=message, data=champion.version)
+    with writing():
+        snapshot = take_snapshot(settings)
+        before = better_before(settings, snapshot, lost)
+    if before:
+        return rollback(reason, int(before))
+    with writing():
+        data = collect(settings, snapshot)
+    training = calibrate(data)
+    version, method = register(settings, training, data), training.manifest.method
+    if faults := rehearse(settings, version, data.snapshot_id):
+        raise DeployFailed(f"Version {version}, {method}, does not serve: {'; '.join(faults)}.")
+    registry.promote(
+        settings, version, at=datetime.now(UTC), why=f"fall back to {method}: {reason}"
+    )
+    deploy()
+    return done(message=f"version {version}, {method}, serves: {reason}", data=version)
