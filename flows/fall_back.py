@@ -71,8 +71,7 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
     version, method = register(settings, training, data), training.manifest.method
     if faults := rehearse(settings, version, data.snapshot_id):
         raise DeployFailed(f"Version {version}, {method}, does not serve: {'; '.join(faults)}.")
-    registry.promote(
-        settings, version, at=datetime.now(UTC), why=f"fall back to {method}: {reason}"
-    )
+    why = f"fall back to {method}: {reason}"
+    registry.promote(settings, version, at=datetime.now(UTC), why=why)
     deploy()
     return done(message=f"version {version}, {method}, serves: {reason}", data=version)

@@ -59,16 +59,21 @@ def _rows(n: int, change: Change, wanted: pl.DataFrame, horizon: int, steps: Ste
     return wanted.select(*KEYS, pl.lit(change.ds).alias("ds"), *values)
 
 
-def warnings(changes: pl.DataFrame, seen: pl.DataFrame, model: Model) -> list[str]:
-    """Sentences about changes that lie outside of what was seen of their item, or that are idle.
+def idle(model: Model) -> list[str]:
+    """A sentence about a model that no change changes; empty for one that learnt from them."""
+    if model.method not in METHODS:
+        return []
+    return [
+        f"Model {model.version} ({model.method}) repeats the last week that was known and takes no "
+        "account of promotions or prices: the what-if changes nothing."
+    ]
+
+
+def warnings(changes: pl.DataFrame, seen: pl.DataFrame) -> list[str]:
+    """Sentences about changes that lie outside of what was seen of their item.
 
     `seen` has item_id and the columns display, mailer, price `low` and `high` (published.seen).
     """
-    if model.method in METHODS:
-        return [
-            f"Model {model.version} ({model.method}) repeats the last week that was known and "
-            "takes no account of promotions or prices: the what-if changes nothing."
-        ]
     said = []
     for row in changes.join(seen, on="item_id", how="left").iter_rows(named=True):
         for name in INPUTS:

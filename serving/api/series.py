@@ -93,7 +93,7 @@ class Provenance(BaseModel):
     model_version: str = Field(description="Version that made every forecast here.", examples=["7"])
     method: str = Field(
         description="How that version forecasts: lightgbm, or seasonal naive (naive in weekly "
-        "data), which repeats the last week that was known and takes no account of plans or prices.",
+        "data), which repeats the last week known and takes no account of plans or prices.",
         examples=["lightgbm"],
     )
     feature_service: str = Field(description="Feast feature service.", examples=["demand_v1"])

@@ -231,6 +231,15 @@ def test_promotion_gate_decides_by_the_table(
     assert "; ".join(decision.reasons).startswith(reason)
 
 
+def test_who_follows_a_model_that_repeats_the_last_week_may_move_forecasts() -> None:
+    far = BETTER | {"moved": 0.6}
+    assert decide_promotion(**far).outcome == "hold"
+    decision = decide_promotion(**far, champion_repeats=True)
+    assert decision.outcome == "pass"
+    assert (decision.measurements["moved"], decision.measurements["champion_repeats"]) == (0.6, 1)
+    assert decide_promotion(**far | {"moved": None}, champion_repeats=True).outcome != "pass"
+
+
 numbers = st.one_of(st.none(), st.floats(), st.floats(0, 2))
 unmeasured = st.sampled_from([None, nan, inf, -inf])
 

@@ -266,6 +266,7 @@ def test_the_model_describes_itself(client: TestClient) -> None:
     body = client.get("/v1/model").json()
     assert body == {
         "version": "1",
+        "method": "arithmetic",
         "trained_cutoff": "2017-09-10",
         "horizon": 28,
         "quantiles": [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975],
