@@ -51,7 +51,7 @@ def test_every_deployment_the_system_promises_is_there() -> None:
     names = {d["name"] for d in DEPLOYMENTS}
     assert names == {
         *("ingest", "materialize", "train", "deploy", "forecast", "monitor", "retrain"),
-        *("pipeline", "collect", "rollback", "replay", "reissue"),
+        *("pipeline", "collect", "rollback", "fall-back", "replay", "reissue"),
     }
 
 
