@@ -68,8 +68,8 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "mlflow": mlflow,
     "inference": inference,
     "swap": resilience.swap_rows,
-    "kill": resilience.kill_rows,
     "overload": resilience.overload_rows,
+    "kill": resilience.kill_rows,  # after the others: it leaves a replica that is not warm yet
     "page": planner.measure,
     "fuzz": fuzzing,
     "soak": soak,
