@@ -81,7 +81,7 @@ def batch_row(settings: Settings, version: str, series: list[dict[str, str]]) ->
     """All series at once from the offline Parquet, against a loop of requests for one each."""
     model = Forecaster.load(settings.champions_dir / version)
     features = newest_offline(settings)
-    assert features is not None
+    assert features is not None and model.booster is not None
     snapshot = settings.snapshots_dir / features["snapshot_id"][0]
 
     def at_once() -> None:
@@ -123,7 +123,7 @@ def m5_side(settings: Settings, version: str, side: str, series: int) -> dict[st
     """One side of `m5_rows`: seconds of the forecast and peak memory of this process."""
     model = Forecaster.load(settings.champions_dir / version)
     features = newest_offline(settings)
-    assert features is not None
+    assert features is not None and model.booster is not None
     rows = np.resize(np.arange(features.height), series)
     many = features[rows].with_columns(
         store_id=pl.concat_str("store_id", pl.lit("-"), pl.int_range(series).cast(pl.String))
