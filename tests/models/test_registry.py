@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 
 from data.settings import Settings
-from models import registry
+from models import forecaster, registry
 from models.backtest import TrainingData
 from models.forecaster import Forecaster, NoChampion
 from models.promotion import evidence
 from models.tracking import log_report
-from models.training import Training, train
+from models.training import Training, last_week, train
 from stack.programs import MLFLOW, command_lines, environment
 
 CUTOFF = date(2017, 9, 10)
@@ -146,3 +146,23 @@ def test_a_report_is_logged_with_its_figures_and_files(server: Settings, tmp_pat
     run = mlflow.get_run(address.rsplit("/", 1)[1])
     assert run.data.metrics == {"every 28 days/loss": 0.6}
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report.html") == page.read_text()
+
+
+def test_a_model_without_a_booster_is_a_version_like_any_other(
+    server: Settings, training_frames: TrainingData
+) -> None:
+    with_snapshot(server, training_frames)
+    training = last_week(training_frames)
+    version = registry.register(server, training, training_frames)
+    registry.challenge(server, version)
+    assert registry.version_of(server, registry.CHALLENGER) == version
+    registry.promote(server, version, at=NOW + 10 * HOUR, why="fall back to seasonal naive")
+    assert registry.alias_history(server)[-1].why == "fall back to seasonal naive"
+    model = registry.champion(server)
+    assert model and (model.version, model.method) == (version, "seasonal naive")
+    assert not (server.champions_dir / version / forecaster.BOOSTER).exists()
+    features = training_frames.features.filter(pl.col("cutoff") == CUTOFF)
+    rows = model.forecast(features, training_frames.plan, 28)
+    direct = Forecaster(None, training.manifest).forecast(features, training_frames.plan, 28)
+    assert rows.equals(direct)
+    assert registry.parameters_of(server, version) == {"method": "seasonal naive"}

@@ -1,0 +1,113 @@
+"""What serves after a fall back: the version before if it helps, else seasonal naive."""
+
+from contextlib import nullcontext
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from checks import monitoring
+from checks.policies import policy
+from checks.replay import Replay, day, issued, load, snapshot_of
+from checks.replay_decisions import serving
+from flows import fall_back as flow
+from models.baselines import SEASONAL_NAIVE
+from serving.deploy import DeployFailed
+
+LOST = [date(2017, 10, 1), date(2017, 10, 8)]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the flow did, in order; version 7 of lightgbm serves, and nothing helps."""
+    did: list[Any] = []
+
+    def note(name: str, result: object = None) -> Any:
+        return lambda *given, **_: did.append((name, *given[1:])) or result
+
+    monkeypatch.setattr(flow, "writing", nullcontext)
+    monkeypatch.setattr(flow, "take_snapshot", lambda _settings: Path("s1"))
+    monkeypatch.setattr(flow, "better_before", lambda *_: None)
+    monkeypatch.setattr(flow, "collect", lambda *_: SimpleNamespace(snapshot_id="s1"))
+    training = SimpleNamespace(manifest=SimpleNamespace(method=SEASONAL_NAIVE))
+    monkeypatch.setattr(flow, "calibrate", lambda _data: training)
+    monkeypatch.setattr(flow, "register", lambda *_: "8")
+    monkeypatch.setattr(flow, "rehearse", note("rehearse", []))
+    monkeypatch.setattr(flow, "deploy", lambda: did.append(("deploy",)))
+    monkeypatch.setattr(flow, "rollback", lambda why, version: did.append(("back", version, why)))
+    champion = SimpleNamespace(version="7", method="lightgbm")
+    monkeypatch.setattr(flow.registry, "load", lambda _settings: champion)
+    monkeypatch.setattr(
+        flow.registry, "promote", lambda _s, v, **said: did.append(("promote", v, said["why"]))
+    )
+    return did
+
+
+def test_without_help_seasonal_naive_is_rehearsed_promoted_and_deployed(done: list[Any]) -> None:
+    flow.fall_back.fn("2 weeks lost", LOST)
+    assert done == [
+        ("rehearse", "8", "s1"),
+        ("promote", "8", "fall back to seasonal naive: 2 weeks lost"),
+        ("deploy",),
+    ]
+
+
+def test_a_version_before_that_helps_serves_again(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "better_before", lambda _s, _snapshot, lost: "6" if lost else None)
+    flow.fall_back.fn("2 weeks lost", LOST)
+    assert done == [("back", 6, "2 weeks lost")]
+
+
+def test_seasonal_naive_does_not_fall_back_to_itself(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = SimpleNamespace(version="8", method=SEASONAL_NAIVE)
+    monkeypatch.setattr(flow.registry, "load", lambda _settings: champion)
+    flow.fall_back.fn("2 weeks lost", LOST)
+    assert done == []
+
+
+def test_faults_of_the_rehearsal_keep_what_serves(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "rehearse", lambda *_: ["golden requests: it raises"])
+    with pytest.raises(DeployFailed, match="Version 8, seasonal naive, does not serve: golden"):
+        flow.fall_back.fn("2 weeks lost", LOST)
+    assert done == []
+
+
+def test_the_version_before_is_judged_on_the_days_of_the_one_that_lost(replayed: Replay) -> None:
+    """The model of the start forecasts again from the cutoffs of the one that followed it."""
+    days = [d for d in replayed.days if replayed.since < d <= replayed.until]
+    before = load(replayed, serving(replayed, policy("gated"), replayed.since))
+    version = serving(replayed, policy("always"), days[-1])
+    assert version != before.version
+    ledger = pl.concat(
+        [
+            issued(replayed, d, model).with_columns(snapshot_id=pl.lit(day(replayed, d).snapshot))
+            for d in days
+            for model in (serving(replayed, policy("always"), d), SEASONAL_NAIVE)
+        ],
+        how="diagonal",
+    )
+    until = replayed.end
+
+    def helps(rows: pl.DataFrame, lost: date = until) -> bool:
+        return monitoring.would_have_helped(
+            replayed.settings,
+            snapshot_of(replayed, until),
+            before,
+            instead_of=version,
+            lost=[lost],
+            issued=rows,
+        )
+
+    assert helps(ledger)
+    gone = ledger.with_columns(snapshot_id=pl.lit("0123"))
+    assert not helps(gone)
+    assert not helps(ledger, date(2017, 8, 1))  # a week of which nothing was issued
