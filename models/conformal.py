@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,11 @@ class Calibration:
     def cells(self, y_hat: Matrix, step: NDArray[np.int_]) -> tuple[NDArray[np.intp], Matrix]:
         """Number of each day's cell (n,) and the `ranks` of the cells (cells, GRID)."""
         lead = (np.asarray(step) - 1) * LEADS // self.horizon
-        table = np.asarray(self.ranks).reshape(-1, len(GRID))
-        return self.tiers(y_hat) * LEADS + lead, table
+        return self.tiers(y_hat) * LEADS + lead, self._table
+
+    @cached_property
+    def _table(self) -> Matrix:
+        return np.asarray(self.ranks).reshape(-1, len(GRID))
 
 
 def calibrate(
@@ -106,8 +110,9 @@ def apply(
     interval. A forecast of 0 has quantiles of 0. Each is a number of units that can be sold.
     """
     cell, table = calibration.cells(y_hat, step)
-    wanted = np.array([np.interp(levels, GRID, ranks) for ranks in table])
-    return counts.quantiles(wanted[cell], y_hat, calibration.spread(y_hat))
+    used, at = np.unique(cell, return_inverse=True)  # of one series a few of all cells
+    wanted = np.array([np.interp(levels, GRID, ranks) for ranks in table[used]])
+    return counts.quantiles(wanted[at], y_hat, calibration.spread(y_hat))
 
 
 def pit(

@@ -1,7 +1,9 @@
 """From features per (series, cutoff) to the matrix a booster reads, one row per target day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -37,6 +39,18 @@ class MatrixSpec:
     def steps(self) -> Steps:
         return Steps(self.step_days, self.closed_days)
 
+    @cached_property
+    def codes(self) -> dict[str, float]:
+        """The number that stands for each item in the matrix."""
+        return {item: float(i) for i, item in enumerate(self.items)}
+
+
+def numbers(frame: pl.DataFrame, columns: Sequence[str]) -> Matrix:
+    """Columns of a frame, (frame.height, len(columns)); NaN for null."""
+    # Column by column: the frame's own way wakes the threads of Polars, which for one series
+    # costs more than the booster.
+    return np.array([frame[c].to_numpy() for c in columns], dtype=np.float64).T
+
 
 def cutoff_dates(features: pl.DataFrame) -> pl.Series:
     """The `cutoff` of feature rows as dates: the feature store keeps it as text."""
@@ -50,7 +64,8 @@ def target_days(features: pl.DataFrame, horizon: int, steps: Steps) -> pl.DataFr
     n = features.height
     row = np.repeat(np.arange(n), horizon)
     step = np.tile(np.arange(1, horizon + 1, dtype=np.int32), n)
-    of = features[KEYS].hstack([cutoff_dates(features)])[row]
+    named = [*features[KEYS].get_columns(), cutoff_dates(features)]
+    of = pl.DataFrame([column[row] for column in named])
     ds = of["cutoff"].to_numpy().astype("datetime64[D]") + step * steps.days
     return of.hstack([pl.Series("ds", ds), pl.Series("step", step)])
 
@@ -72,27 +87,31 @@ def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, step
             .sort("known_at", maintain_order=True)
             .unique("row", keep="last", maintain_order=True)
         )
-        row = found["row"].to_numpy()
+        planned, row = numbers(found, ["display", "mailer"]), found["row"].to_numpy()
     else:
-        found, series = _plan_of(features, plan)
+        own, series = _plan_of(features, plan)
+        ds = plan["ds"].to_numpy().astype("datetime64[D]")[own]
         cutoff = cutoff_dates(features).to_numpy().astype("datetime64[D]")[series]
-        days = (found["ds"].to_numpy().astype("datetime64[D]") - cutoff).astype(np.int64)
+        days = (ds - cutoff).astype(np.int64)
         step, between = np.divmod(days, steps.days)
         reached = (between == 0) & (step >= 1) & (step <= horizon)
-        found, row = found[reached.nonzero()[0]], (series * horizon + step - 1)[reached]
-    planned = found[["display", "mailer"]].to_numpy()
+        planned = numbers(plan, ["display", "mailer"])[own[reached]]
+        row = (series * horizon + step - 1)[reached]
     values[row] = np.where(np.isnan(planned), 0.0, planned)
     return values
 
 
-def _plan_of(features: pl.DataFrame, plan: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """The plan's rows of the series in `features`, and the row of it that each is of."""
+def _plan_of(
+    features: pl.DataFrame, plan: pl.DataFrame
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the plan that are of series in `features`, and the row of these that each is of."""
     if features.height == 1:  # a join costs more than the booster of one series
         store, item = features[KEYS].row(0)
         own = ((plan["store_id"] == store) & (plan["item_id"] == item)).to_numpy().nonzero()[0]
-        return plan[own], np.zeros(len(own), np.int64)
-    found = plan.join(features[KEYS].with_row_index("series"), on=KEYS)
-    return found, found["series"].to_numpy().astype(np.int64)
+        return own, np.zeros(len(own), np.int64)
+    rows = plan.select(KEYS).with_row_index("row")
+    found = rows.join(features[KEYS].with_row_index("series"), on=KEYS)
+    return found["row"].to_numpy().astype(np.int64), found["series"].to_numpy().astype(np.int64)
 
 
 def design_matrix(
@@ -117,15 +136,14 @@ def design_matrix(
     x[:, 0] = np.tile(np.arange(1, horizon + 1), n)
     at = 1 + len(CALENDAR_FEATURES)
     x[:, 1:at] = calendar
-    x[:, at : at + len(PLAIN)] = features[PLAIN].to_numpy()[row]
+    x[:, at : at + len(PLAIN)] = numbers(features, PLAIN)[row]
     at += len(PLAIN)
     x[:, at] = _same_weekday_lag(features, cutoffs, spec.steps)[row, weekday]
     for offset, name in enumerate(BY_WEEKDAY[1:], start=1):
-        week = features[[f"{name}_{d}" for d in WEEK]].to_numpy()
+        week = numbers(features, [f"{name}_{d}" for d in WEEK])
         x[:, at + offset] = week[row, weekday]
     x[:, -3:-1] = _plan_columns(features, plan, horizon, spec.steps)
-    code = {item: float(i) for i, item in enumerate(spec.items)}
-    items = np.array([code.get(item, np.nan) for item in features["item_id"].to_list()])
+    items = np.array([spec.codes.get(item, np.nan) for item in features["item_id"].to_list()])
     x[:, -1] = items[row]
     if "price" in plan.columns:
         ratio = INPUTS.index("price_ratio")
@@ -159,7 +177,7 @@ def _same_weekday_lag(features: pl.DataFrame, cutoffs: list[date], steps: Steps)
 
     All weeks end on the same weekday, so that the newest of it is the newest week.
     """
-    lags = features[[f"lag_{k}" for k in WEEK]].to_numpy()
+    lags = numbers(features, [f"lag_{k}" for k in WEEK])
     weekday_of_cutoff = np.array([c.isoweekday() for c in cutoffs])[:, None]
     lag_of_weekday = (weekday_of_cutoff - np.arange(1, 8)[None, :]) % 7 // steps.days
     return np.take_along_axis(lags, lag_of_weekday, axis=1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from data.schema import WEEK
 from data.steps import Steps
 from feature_repo.calendar import public_holidays
-from models.dataset import MatrixSpec, cutoff_dates
+from models.dataset import MatrixSpec, cutoff_dates, numbers
 
 Profile = tuple[float, ...]
 
@@ -127,7 +127,7 @@ def calendar_forecast(
     around = {
         c: _around(c, horizon, profile, spec.holiday_country, spec.steps) for c in set(cutoffs)
     }
-    age = features["age_days"].fill_null(0).to_numpy().astype(int)
+    age = np.nan_to_num(numbers(features, ["age_days"])[:, 0]).astype(int)
     level = np.zeros(features.height)
     for window, weight in LEVEL_WEIGHTS.items():
         last = np.minimum(age, window - 1)  # a young series is younger than the window is long
@@ -144,6 +144,6 @@ def calendar_forecast(
 def _store_week(features: pl.DataFrame, profile: Profile) -> NDArray[np.float64]:
     """Factors (rows, Monday … Sunday) from the week of the chain towards that of each store."""
     chain = np.exp(profile[:7])
-    own = features[[f"store_dow_index_{d}" for d in WEEK]].to_numpy() * chain.mean() / chain
+    own = numbers(features, [f"store_dow_index_{d}" for d in WEEK]) * chain.mean() / chain
     units = features["store_mean_28"].to_numpy()[:, None] * WEEKS
     return np.asarray(((units * own + STORE_PRIOR) / (units + STORE_PRIOR)) ** STORE_POWER)

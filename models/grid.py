@@ -7,6 +7,7 @@ import polars as pl
 
 from data.schema import KEYS
 from data.steps import Steps
+from models.dataset import numbers
 
 PLANNED = ["display", "mailer"]
 FEW = 1000  # rows that Python compares sooner than a query starts
@@ -26,7 +27,7 @@ def check_grid(features: pl.DataFrame, plan: pl.DataFrame) -> None:
     if plan.is_empty():
         return
     _once(plan, [c for c in (*KEYS, "ds", "known_at") if c in plan.columns], "promotion plan")
-    counts = plan[PLANNED].to_numpy()
+    counts = numbers(plan, PLANNED)
     if (np.isfinite(counts) & (counts >= 0)).all():
         return
     value = pl.any_horizontal(~(pl.col(c).is_finite() & (pl.col(c) >= 0)) for c in PLANNED)

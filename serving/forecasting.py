@@ -11,6 +11,7 @@ import polars as pl
 
 from data.schema import KEYS, quantile_column
 from feature_repo.store import UnknownSeries
+from models.dataset import numbers
 from models.metrics import LEVELS
 from serving.api.forecasts import ForecastRequest
 from serving.cold import with_cold
@@ -114,7 +115,7 @@ def frame(model: Model, read: Read, plan: pl.DataFrame, level: str, horizon: int
 
 
 def _check(made: pl.DataFrame, model: Model) -> None:
-    values = made[["y_hat", *(quantile_column(q) for q in model.quantiles)]].to_numpy()
+    values = numbers(made, ["y_hat", *(quantile_column(q) for q in model.quantiles)])
     if not np.isfinite(values).all():
         raise ArithmeticError(f"Model {model.version} gave a forecast that is not a finite number.")
 

@@ -91,7 +91,7 @@ class Read:
     @property
     def snapshot_id(self) -> str:
         """The newest snapshot among them."""
-        at = self.features["cutoff"].arg_max() or 0
+        at = self.features["cutoff"].to_list().index(self.cutoff)
         return str(self.features["snapshot_id"][at])
 
     @property
