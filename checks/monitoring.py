@@ -110,18 +110,18 @@ def would_have_helped(
     It forecasts again from the cutoffs of what that version issued, as it would have then, so that
     both are judged on the same days. `issued` are the ledger's rows, with snapshot_id, of that
     version and of seasonal naive. When a snapshot is gone nothing can be said, which is a no.
+    Raises StaleFeatures when the features of a cutoff are.
     """
-    _, until, sales, series = read_snapshot(snapshot)
+    _, _, sales, series = read_snapshot(snapshot)
     days = issued.filter(pl.col("ds").is_between(min(lost) - timedelta(days=6), max(lost)))
     origins = days.filter(pl.col("model") == instead_of, pl.col("cutoff") >= before.trained_cutoff)
     asked = origins.select("cutoff", "snapshot_id").unique().sort("cutoff")
-    try:
-        again = [forecast_as_of(settings, before, *of) for of in asked.iter_rows()]
-    except LookupError:
+    if not all((settings.snapshots_dir / s).exists() for s in asked["snapshot_id"]):
         return False
+    again = [forecast_as_of(settings, before, *of) for of in asked.iter_rows()]
     own = [frame.with_columns(model=pl.lit(before.version)) for frame in again]
     both = pl.concat([*own, days.filter(pl.col("model") == SEASONAL_NAIVE)], how="diagonal")
-    weeks = decay(settings, both, sales, series, model=before.manifest, until=until).weeks
+    weeks = decay(settings, both, sales, series, model=before.manifest, until=max(lost)).weeks
     judged = weeks.filter(pl.col("week").is_in(list(lost)))
     return judged.height == len(lost) and bool((judged["loss"] < judged["naive_loss"]).all())
 

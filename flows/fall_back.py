@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 
 from checks import monitoring
 from data import ledger
 from data.settings import Settings
 from data.warehouse import connect
+from feature_repo.store import StaleFeatures
 from flows.deploy import deploy
 from flows.materialize import take_snapshot
 from flows.rollback import rollback
@@ -17,24 +18,37 @@ from flows.slots import done, writing
 from flows.train import collect, register, rehearse
 from models import registry
 from models.backtest import TrainingData
+from models.forecaster import Forecaster, NoChampion, Unusable
 from models.lagged import METHODS
 from models.training import Training, last_week
-from serving.deploy import DeployFailed
+from serving.deploy import DeployFailed, current_version
 
 
 @task
 def better_before(settings: Settings, snapshot: Path, lost: Sequence[date]) -> str | None:
-    """The version before, if it beats seasonal naive in the weeks that the champion lost."""
+    """The version before, if it beats seasonal naive in the weeks that the champion lost.
+
+    One that can't be asked is none, and the log says why: something safe has to serve.
+    """
     version = registry.version_of(settings, registry.PREVIOUS)
     if version is None or not lost:
         return None
-    champion, before = registry.load(settings), registry.load(settings, version)
+    try:
+        before = registry.load(settings, version)
+        helps = before.method not in METHODS and _helps(settings, snapshot, before, lost)
+    except (NoChampion, Unusable, StaleFeatures) as error:
+        get_run_logger().warning("Version %s can't be asked: %s", version, error)
+        return None
+    return version if helps else None
+
+
+def _helps(settings: Settings, snapshot: Path, model: Forecaster, lost: Sequence[date]) -> bool:
+    champion = registry.load(settings)
     with connect(settings) as con:
         issued = ledger.issued_forecasts(con, monitoring.scored_since(max(lost)))
-    helps = monitoring.would_have_helped(
-        settings, snapshot, before, instead_of=champion.version, lost=lost, issued=issued
+    return monitoring.would_have_helped(
+        settings, snapshot, model, instead_of=champion.version, lost=lost, issued=issued
     )
-    return version if helps else None
 
 
 @task
@@ -48,7 +62,7 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
     """Serves the version before if it would have beaten seasonal naive, else seasonal naive itself.
 
     That is a version like any other: registered, rehearsed, deployed and watched. Nothing changes
-    where it serves already.
+    where it serves already; where it is champion and the API does not serve it, it is deployed.
 
     Args:
         reason: why; kept in the history of the champion.
@@ -58,6 +72,8 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
     settings = Settings()
     champion = registry.load(settings)
     if champion.method in METHODS:
+        if current_version(settings) != champion.version:  # a swap to it failed
+            deploy()
         message = f"version {champion.version}, {champion.method}, serves already"
         return done(message=message, data=champion.version)
     with writing():

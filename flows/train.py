@@ -58,7 +58,7 @@ def show(training: Training) -> None:
 
 @task
 def register(settings: Settings, training: Training, data: TrainingData) -> str:
-    """Logs the run to MLflow and registers the booster as challenger."""
+    """Logs the run to MLflow and registers its model, which no alias names yet."""
     return registry.register(settings, training, data)
 
 

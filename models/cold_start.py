@@ -204,15 +204,3 @@ def widened(calibration: Calibration, level_error: Sequence[float]) -> Calibrati
     """The calibration of series whose level is guessed: its error adds to the dispersion."""
     wider = [d + e for d, e in zip(calibration.dispersion, level_error, strict=True)]
     return replace(calibration, dispersion=wider)
-
-
-def methods(features: pl.DataFrame) -> pl.Series:
-    """How each row of `features` is forecast, in words; every series is."""
-    age = pl.col("age_days") + 1
-    return features.select(
-        method=pl.when(age < SHORT_DAYS)
-        .then(pl.format("global model, short history of {} days", age.cast(pl.Int64)))
-        .when(pl.col("zero_share_28") >= 0.5)
-        .then(pl.lit("global model, intermittent sales"))
-        .otherwise(pl.lit("global model"))
-    ).to_series()

@@ -27,6 +27,14 @@ class NoChampion(LookupError):
     """No model has been promoted yet."""
 
 
+class Unusable(ValueError):
+    """A version whose files can't be loaded: damaged, incomplete, or made by other code."""
+
+
+class OtherCode(Unusable):
+    """A version that code of another time made, with another manifest or other inputs."""
+
+
 class HorizonTooLong(ValueError):
     """A horizon that the model does not reach."""
 
@@ -54,27 +62,24 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
         raw = json.loads(text)
-        spec = raw.pop("spec")
+        version = raw["version"]
         try:
-            profile, blend = tuple(raw.pop("profile")), Blend(**raw.pop("blend"))
-            calibration = Calibration(**raw.pop("calibration"))
-            dependence = Dependence(**raw.pop("dependence"))
+            spec = raw.pop("spec")
+            spec |= {"items": tuple(spec["items"]), "closed_days": tuple(spec["closed_days"])}
+            raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
+            return cls(
+                profile=tuple(raw.pop("profile")),
+                blend=Blend(**raw.pop("blend")),
+                calibration=Calibration(**raw.pop("calibration")),
+                dependence=Dependence(**raw.pop("dependence")),
+                spec=MatrixSpec(**spec),
+                **raw,
+            )
         except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"Model version {raw['version']} has a manifest of another "
+            raise OtherCode(
+                f"Model version {version} has a manifest of another "
                 f"shape ({error}); run the train deployment for a new one."
             ) from error
-        raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
-        return cls(
-            **raw,
-            profile=profile,
-            blend=blend,
-            calibration=calibration,
-            dependence=dependence,
-            spec=MatrixSpec(
-                **spec | {"items": tuple(spec["items"]), "closed_days": tuple(spec["closed_days"])}
-            ),
-        )
 
 
 def _digest(path: Path) -> str:
@@ -84,7 +89,7 @@ def _digest(path: Path) -> str:
 def _checked(folder: Path, name: str, digests: Mapping[str, str]) -> str:
     """The text of a file that is as it was saved."""
     if _digest(folder / name) != digests[name]:
-        raise ValueError(
+        raise Unusable(
             f"{folder / name} does not have the SHA-256 that it was saved with; "
             "run the deploy deployment to export the version again."
         )
@@ -125,9 +130,10 @@ class Forecaster:
 
     @classmethod
     def load(cls, folder: Path) -> "Forecaster":
-        """Reads a version's folder. Raises ValueError when a file is not the one that was saved.
+        """Reads a version's folder. Raises Unusable when a file is not the one that was saved.
 
-        The digests are checked before manifest and booster are parsed.
+        That is OtherCode when code of another time made it. The digests are checked before manifest
+        and booster are parsed.
         """
         try:
             digests = json.loads((folder / DIGESTS).read_text())
@@ -135,20 +141,20 @@ class Forecaster:
             boosted = BOOSTER in digests
             text = _checked(folder, BOOSTER, digests) if boosted else None
         except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
-            raise ValueError(
+            raise Unusable(
                 f"{folder} is not a complete model folder ({error}); "
                 "run the deploy deployment to export the version again."
             ) from error
         made = Manifest.from_json(manifest)
         if made.method not in ((LIGHTGBM,) if boosted else lagged.METHODS):
-            raise ValueError(
+            raise Unusable(
                 f"{folder} holds a model of the method {made.method!r} "
                 f"{'with' if boosted else 'without'} a booster; "
                 "run the deploy deployment to export the version again."
             )
         booster = None if text is None else lgb.Booster(model_str=text)
         if booster is not None and booster.feature_name() != INPUTS:
-            raise ValueError(
+            raise OtherCode(
                 f"{folder} holds a model of other inputs than today's {len(INPUTS)}; "
                 "run the train deployment for a new one."
             )

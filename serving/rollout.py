@@ -98,10 +98,10 @@ def try_out(
 ) -> Tried:
     """Answers every request with both models, compares, and returns none of the answers.
 
-    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all; but not
-    between two methods, as a model that repeats the last week moves with it. Such a model takes
-    over from one that did no better: its units and times are not compared. A model that doesn't
-    load, raises, or gives what is no forecast has faults; nothing is raised.
+    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. Where
+    one of the two repeats the last week, which moves as far as weeks do, neither units nor times
+    are compared. A model that doesn't load, raises, or gives what is no forecast has faults;
+    nothing is raised.
     """
     before = _resident_mb()
     try:
@@ -109,8 +109,8 @@ def try_out(
     except Exception as error:
         return Tried(0, (_fault("it does not load", error),), 0.0, None, 0.0, None)
     heavier = _resident_mb() - before
-    champion = None if model.method in METHODS else champion
-    each_plausible = each_plausible and champion is not None and champion.method == model.method
+    if champion is not None and {model.method, champion.method} & {*METHODS}:
+        champion = None
     faults, units, old_units = dict[str, None](), 0.0, 0.0
     times: list[float] = []
     old_times: list[float] = []
@@ -199,11 +199,15 @@ def probe(settings: Settings, requests: Sequence[Request], seconds: float) -> Tr
 
 
 def observe(settings: Settings) -> Tried | None:
-    """What the API answers now to the requests of a watch; None while no model serves."""
+    """What the API answers now to the requests of a watch; None while no model serves.
+
+    Units of a model that repeats the last week count as 0: nothing is held to them (try_out).
+    """
     model = served_model(settings)
     if not model or not model.get("version"):
         return None
-    return probe(settings, _watch_requests(settings, model), WATCH_SECONDS)
+    seen = probe(settings, _watch_requests(settings, model), WATCH_SECONDS)
+    return replace(seen, units=0.0) if model.get("method") in METHODS else seen
 
 
 def watch(settings: Settings, version: str, before: Tried | None, since: datetime) -> Tried:

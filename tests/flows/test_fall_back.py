@@ -1,7 +1,8 @@
 """What serves after a fall back: the version before if it helps, else seasonal naive."""
 
+import logging
 from contextlib import nullcontext
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,11 @@ from checks import monitoring
 from checks.policies import policy
 from checks.replay import Replay, day, issued, load, snapshot_of
 from checks.replay_decisions import serving
+from data.settings import Settings
+from feature_repo.store import StaleFeatures
 from flows import fall_back as flow
 from models.baselines import SEASONAL_NAIVE
+from models.forecaster import NoChampion, OtherCode, Unusable
 from serving.deploy import DeployFailed
 
 LOST = [date(2017, 10, 1), date(2017, 10, 8)]
@@ -68,8 +72,40 @@ def test_seasonal_naive_does_not_fall_back_to_itself(
 ) -> None:
     champion = SimpleNamespace(version="8", method=SEASONAL_NAIVE)
     monkeypatch.setattr(flow.registry, "load", lambda _settings: champion)
+    monkeypatch.setattr(flow, "current_version", lambda _settings: "8")
     flow.fall_back.fn("2 weeks lost", LOST)
     assert done == []
+    monkeypatch.setattr(flow, "current_version", lambda _settings: "7")  # the swap to 8 failed
+    flow.fall_back.fn("2 weeks lost", LOST)
+    assert done == [("deploy",)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OtherCode("Model version 6 has a manifest of another shape"),
+        Unusable("6/booster.txt does not have the SHA-256"),
+        NoChampion("The registry has no version '6'"),
+        StaleFeatures("The feature store holds no rows of 2017-09-03"),
+    ],
+)
+def test_a_version_before_that_cannot_be_asked_is_none_and_the_log_says_why(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(flow, "get_run_logger", lambda: logging.getLogger("flow"))
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: "6")
+    monkeypatch.setattr(flow.registry, "load", lambda *_: SimpleNamespace(method="lightgbm"))
+    monkeypatch.setattr(flow, "_helps", fails)
+    asked = flow.better_before.fn
+    assert asked(Settings(_env_file=None), Path("s1"), LOST) is None
+    assert str(error) in caplog.text
+    monkeypatch.setattr(flow, "_helps", lambda *_: True)
+    assert asked(Settings(_env_file=None), Path("s1"), LOST) == "6"
+    monkeypatch.setattr(flow.registry, "load", lambda *_: SimpleNamespace(method=SEASONAL_NAIVE))
+    assert asked(Settings(_env_file=None), Path("s1"), LOST) is None
 
 
 def test_faults_of_the_rehearsal_keep_what_serves(
@@ -108,6 +144,8 @@ def test_the_version_before_is_judged_on_the_days_of_the_one_that_lost(replayed:
         )
 
     assert helps(ledger)
+    # Weeks are those of the decision, also when a delivery has landed since.
+    assert helps(ledger, until - timedelta(days=1))
     gone = ledger.with_columns(snapshot_id=pl.lit("0123"))
     assert not helps(gone)
     assert not helps(ledger, date(2017, 8, 1))  # a week of which nothing was issued

@@ -105,16 +105,6 @@ def test_the_error_of_guessed_levels_widens_the_dispersion() -> None:
     assert shares[0] < 0.72 < shares[1]
 
 
-def test_the_method_of_every_series_is_told() -> None:
-    rows = [row("s", "a", 1.0), row("s", "b", 1.0, age=9.0), row("s", "c", 1.0)]
-    rows[2]["zero_share_28"] = 0.7
-    assert cold_start.methods(pl.DataFrame(rows)).to_list() == [
-        "global model",
-        "global model, short history of 10 days",
-        "global model, intermittent sales",
-    ]
-
-
 def test_columns_are_those_of_the_known_rows() -> None:
     known = chain()
     found = analogue_features(known, [("s1", "A|new")])
