@@ -66,8 +66,7 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
 
     Args:
         reason: why; kept in the history of the champion.
-        lost: last days of the weeks in which the champion was no better than seasonal naive; empty
-            does not ask the version before.
+        lost: last days of the weeks that seasonal naive did not lose; empty asks no version before.
     """
     settings = Settings()
     champion = registry.load(settings)
