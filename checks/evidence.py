@@ -45,6 +45,11 @@ class Decay:
     naive_weeks: int
     coverage: Coverage | None
 
+    @property
+    def lost(self) -> list[date]:
+        """Last days of the newest weeks in a row that were no better than seasonal naive."""
+        return self.weeks["week"].tail(self.naive_weeks).to_list()
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -77,11 +77,12 @@ def decide_retrain(
     model_age_days: int | None,
     days_since_training: int | None,
     recent_trainings: int,
+    champion_repeats: bool = False,
     **seen: Unpack[DecidedOn],
 ) -> GateDecision:
-    """Whether to retrain. The first that applies decides: bad data (hold), too little evidence
-    (insufficient), no better than seasonal naive (fall_back), decay or age (retrain), drift
-    (alert).
+    """Whether to retrain. The first that applies decides: bad data (hold), a champion that has
+    learnt nothing and only repeats what sold (fall_back), too little evidence (insufficient), no
+    better than seasonal naive (fall_back), decay or age (retrain), drift (alert).
 
     `failed_checks` are those of contracts and of the source's own history. A training follows
     fall_back, retrain and, in shadow, alert; not within COOLDOWN_DAYS of the last one
@@ -104,6 +105,7 @@ def decide_retrain(
         **_kept(needed),
         "days_since_training": days_since_training,
         "recent_trainings": recent_trainings,
+        **({"champion_repeats": 1} if champion_repeats else {}),
     }
     wait = _too_soon(days_since_training, recent_trainings)
 
@@ -115,6 +117,8 @@ def decide_retrain(
 
     if failed_checks:
         return decided("hold", f"the data failed {', '.join(failed_checks)}")
+    if champion_repeats:
+        return decided("fall_back", "what serves repeats the last week until a model is better")
     if seen["matured_days"] < MATURED_DAYS:
         found = f"forecasts for {seen['matured_days']} days have met their sales"
         return decided("insufficient", f"{found}; a decision takes {MATURED_DAYS} days")

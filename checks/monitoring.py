@@ -13,6 +13,7 @@ from data.settings import Settings
 from models.assembly import read_snapshot
 from models.baselines import SEASONAL_NAIVE
 from models.forecaster import Forecaster
+from models.lagged import METHODS
 from models.performance import Performance, score
 from models.reissue import forecast_as_of
 
@@ -28,6 +29,7 @@ class Monitoring:
     model_age_days: int
     days_since_training: int | None
     recent_trainings: int
+    champion_repeats: bool
 
 
 def scored_since(cutoff: date) -> date:
@@ -93,6 +95,7 @@ def monitoring(
         model_age_days=(seen.until - champion.trained_cutoff).days,
         days_since_training=min(days, default=None),
         recent_trainings=sum(d < TRAININGS_DAYS for d in days),
+        champion_repeats=champion.method in METHODS,
     )
 
 
@@ -133,5 +136,6 @@ def decide(seen: Monitoring) -> GateDecision:
         model_age_days=seen.model_age_days,
         days_since_training=seen.days_since_training,
         recent_trainings=seen.recent_trainings,
+        champion_repeats=seen.champion_repeats,
         **seen.evidence.measured(),
     )

@@ -6,7 +6,7 @@ renamed: a replay that was killed goes on where it was.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
@@ -28,7 +28,8 @@ from models.backtest import TrainingData
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster
 from models.gbm import DEFAULTS, Memory
-from models.training import Training, refit
+from models.lagged import method_of
+from models.training import Training, last_week, refit
 
 CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a new replay
 AHEAD = 7  # days of sales after an issue that judge it week by week
@@ -166,13 +167,25 @@ def snapshot_of(replay: Replay, cutoff: date) -> Path:
 
 def fit(replay: Replay, cutoff: date) -> str:
     """The version that is fitted on what was known at a cutoff; fitted once, whoever asks."""
-    parts = [day(replay, cutoff).snapshot, DEFAULTS, replay.settings.seed]
+    return _kept(replay, cutoff, DEFAULTS, lambda: train(replay, cutoff)[0])
+
+
+def calibrate_last_week(replay: Replay, cutoff: date) -> str:
+    """The version that repeats the last week, calibrated on what was known at a cutoff."""
+    method = {"method": method_of(replay.settings.steps)}
+    return _kept(replay, cutoff, method, lambda: last_week(data_of(replay, cutoff)))
+
+
+def _kept(
+    replay: Replay, cutoff: date, parameters: Mapping[str, object], make: Callable[[], Training]
+) -> str:
+    parts = [day(replay, cutoff).snapshot, parameters, replay.settings.seed]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     version = f"{cutoff}-{digest[:8]}"
     path = replay.folder / "fits" / f"{version}.json"
     if not path.exists():
         start = spent(replay)
-        training, _ = train(replay, cutoff)
+        training = make()
         seconds = spent(replay) - start
         folder = replay.settings.champions_dir / version
         manifest = replace(training.manifest, version=version)
@@ -184,14 +197,19 @@ def fit(replay: Replay, cutoff: date) -> str:
 @lru_cache(maxsize=1)
 def train(replay: Replay, cutoff: date) -> tuple[Training, TrainingData]:
     """The training of a cutoff; kept until the next one, since the promotion gate asks for it."""
+    data = data_of(replay, cutoff)
+    return refit(data, DEFAULTS, seed=replay.settings.seed), data
+
+
+def data_of(replay: Replay, cutoff: date) -> TrainingData:
+    """What a training at a cutoff may see."""
     as_of = known_at_morning(cutoff, replay.settings.timezone)
     with connect(replay.settings) as con:
         versions = query(con, "sales_versions")
         plan = query(con, "plan_versions", since=None, until=None)
     known = (frame.filter(pl.col("known_at") <= as_of) for frame in (versions, plan))
     data = training_data(replay.settings, snapshot_of(replay, cutoff), *known)
-    data = replace(data, memory=memory_of(replay))
-    return refit(data, DEFAULTS, seed=replay.settings.seed), data
+    return replace(data, memory=memory_of(replay))
 
 
 def load(replay: Replay, version: str) -> Forecaster:

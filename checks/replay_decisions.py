@@ -4,6 +4,7 @@ All policies walk through the days together, so that deliveries, features and fi
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -12,9 +13,11 @@ import polars as pl
 
 from checks import monitoring
 from checks.gates import GateDecision, Outcome, decide_promotion
+from checks.monitoring import Monitoring
 from checks.policies import Policy
 from checks.replay import (
     Replay,
+    calibrate_last_week,
     day,
     fit,
     issue,
@@ -30,6 +33,7 @@ from data.warehouse import connect, known_at_morning, plan_as_of
 from models.assembly import read_snapshot
 from models.baselines import PUBLISHED
 from models.forecaster import Forecaster
+from models.lagged import METHODS
 from models.promotion import evidence_against
 
 DIGITS = 6  # of measurements that are kept: groups are summed in any order, the last bits differ
@@ -77,7 +81,8 @@ def decide(replay: Replay, policy: Policy, cutoff: date) -> Decision:
     """What a policy decides on the morning after a cutoff, and what it trains.
 
     A clock puts every fit into service, as schedulers do. The gate decides as in production, and
-    so does the promotion gate about its fit; an alert's fit stays in shadow.
+    so does the promotion gate about its fit; an alert's fit stays in shadow, and a fall back serves
+    what flows.fall_back would.
     """
     path = replay.folder / "decisions" / policy.name / f"{cutoff}.json"
     if not path.exists():
@@ -90,7 +95,10 @@ def _decided(replay: Replay, policy: Policy, cutoff: date) -> Decision:
     start = spent(replay)
     champion = load(replay, serving(replay, policy, cutoff))
     if policy.gated:
-        gate = _gate(replay, policy, champion, cutoff)
+        seen = _seen(replay, policy, champion, cutoff)
+        gate = monitoring.decide(seen)
+        if gate.outcome == "fall_back":
+            champion = _fall_back(replay, policy, champion, cutoff, seen.evidence.decay.lost)
     else:
         gate = _clock(policy, (cutoff - champion.trained_cutoff).days)
     seconds = spent(replay) - start
@@ -126,8 +134,8 @@ def _clock(policy: Policy, age: int) -> GateDecision:
     return GateDecision("retrain", outcome, (reason,), {"model_age_days": age}, train=due)
 
 
-def _gate(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) -> GateDecision:
-    """The retrain gate on what monitoring measures that morning."""
+def _seen(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) -> Monitoring:
+    """What monitoring measures that morning."""
     settings, snapshot = replay.settings, snapshot_of(replay, cutoff)
     now = known_at_morning(cutoff, settings.timezone)
     first_day: date = read_snapshot(snapshot)[2]["ds"].min()  # type: ignore[assignment]
@@ -136,23 +144,46 @@ def _gate(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) ->
     seen = monitoring.measure(
         settings, snapshot, champion, issued=ledger_of(replay, policy, cutoff), plan=plan
     )
-    asked = [d for d in replay.days if replay.asks(d) and d < cutoff]
-    trained = [d for d in asked if decide(replay, policy, d).trained]
-    return monitoring.decide(
-        monitoring.monitoring(
-            champion,
-            seen,
-            failed_checks=day(replay, cutoff).failed_checks,
-            trainings=[known_at_morning(d, settings.timezone) for d in (replay.since, *trained)],
-            now=now,
-        )
+    trained = [d.cutoff for d in _asked(replay, policy, cutoff) if d.trained]
+    return monitoring.monitoring(
+        champion,
+        seen,
+        failed_checks=day(replay, cutoff).failed_checks,
+        trainings=[known_at_morning(d, settings.timezone) for d in (replay.since, *trained)],
+        now=now,
     )
+
+
+def _asked(replay: Replay, policy: Policy, cutoff: date) -> list[Decision]:
+    """The decisions before a cutoff, oldest first."""
+    return [decide(replay, policy, d) for d in replay.days if replay.asks(d) and d < cutoff]
+
+
+def _fall_back(
+    replay: Replay, policy: Policy, champion: Forecaster, cutoff: date, lost: Sequence[date]
+) -> Forecaster:
+    """The version before, if it would have helped, else the one that repeats the last week."""
+    if champion.method in METHODS:
+        return champion
+    served = [fit(replay, replay.since), *(d.serves for d in _asked(replay, policy, cutoff))]
+    if others := [version for version in served if version != champion.version]:
+        before = load(replay, others[-1])
+        if monitoring.would_have_helped(
+            replay.settings,
+            snapshot_of(replay, cutoff),
+            before,
+            instead_of=champion.version,
+            lost=lost,
+            issued=ledger_of(replay, policy, cutoff),
+        ):
+            return before
+    return load(replay, calibrate_last_week(replay, cutoff))
 
 
 def ledger_of(replay: Replay, policy: Policy, cutoff: date) -> pl.DataFrame:
     """What the ledger would hold for monitoring: a policy's own forecasts and the baselines'."""
     frames = [
-        issued(replay, past, model)
+        issued(replay, past, model).with_columns(snapshot_id=pl.lit(day(replay, past).snapshot))
         for past in replay.days
         if monitoring.scored_since(cutoff) <= past <= cutoff
         for model in (serving(replay, policy, past), *PUBLISHED)

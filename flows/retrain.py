@@ -36,9 +36,7 @@ def retrain(reason: str = "scheduled retraining") -> GateDecision:
     decision = decide(seen)
     keep(settings, decision, reason)
     if decision.outcome == "fall_back":
-        decay = seen.evidence.decay
-        lost = decay.weeks["week"].tail(decay.naive_weeks).to_list()
-        fall_back("; ".join(decision.reasons), lost)
+        fall_back("; ".join(decision.reasons), seen.evidence.decay.lost)
     if decision.train and train(promote=decision.outcome != "alert", by_age=decision.by_age):
         deploy()
     return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)

@@ -65,7 +65,7 @@ def learnt(halves: Sequence[pl.DataFrame]) -> Blend:
 
 
 def out_of_sample(halves: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Each fold's forecasts with the factors that the other folds give, so that none knows itself.
+    """Each of two or more folds with the factors that the others give, so that none knows itself.
 
     How far a forecast misses, once its departments are put right, is to be read off these.
     """

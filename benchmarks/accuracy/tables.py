@@ -117,12 +117,26 @@ def staleness(found: Found, plan: Origins) -> list[Row]:
 
 
 def advice(ages: Sequence[Row]) -> Row:
-    """How often to retrain: the longest age up to which a model is as good as a new one."""
-    ratios = [row["ratio"] for row in ages if row["metric"].startswith("staleness mean: ")]
-    lost = [ratio - 1 for ratio in ratios if ratio is not None]
+    """How often to retrain: the longest age up to which a model is as good as a new one.
+
+    Only ages with an interval count: of the others too few origins are known.
+    """
+    means = (r for r in ages if r["metric"].startswith("staleness mean: ") and "high" in r)
+    lost = [row["ratio"] - 1 for row in means if row["ratio"] is not None]
     weeks = next((k for k, loss in enumerate(lost) if loss > NO_LOSS), len(lost))
-    often = f"every {weeks} weeks" if weeks > 1 else "every week"
-    sentence = f"Retrain {often}: models up to that age lose at most {NO_LOSS:.0%} by it"
-    if weeks < len(lost):
-        sentence += f", at {weeks + 1} week{'s' * (weeks > 0)} {lost[weeks]:.1%}"
-    return plain_row("retrain", f"{sentence}; at {len(lost)} weeks {lost[-1]:.1%}.", max(weeks, 1))
+    if weeks == 0:
+        sentence = f"Retrain every week: a model of one week loses {lost[0]:.1%} already."
+    elif weeks < len(lost):
+        sentence = (
+            f"Retrain every {_weeks(weeks)}: at {_weeks(weeks + 1)} {lost[weeks]:.1%} is lost."
+        )
+    else:
+        sentence = (
+            f"Retraining every {_weeks(weeks)} is enough: at that age {lost[-1]:.1%} is lost; "
+        )
+        sentence += "of older models too few origins are known."
+    return plain_row("retrain", sentence, max(weeks, 1))
+
+
+def _weeks(n: int) -> str:
+    return f"{n} week{'s' * (n > 1)}"

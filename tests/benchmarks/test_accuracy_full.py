@@ -157,17 +157,21 @@ def test_a_finished_run_is_read_and_gives_the_same(
 
 
 def test_the_advice_is_the_age_before_the_loss_exceeds_what_is_borne() -> None:
-    def ages(*ratios: float) -> list[Row]:
-        return [
-            plain_row(f"staleness mean: {k + 1} weeks old", "", 1.0) | {"ratio": ratio}  # type: ignore[misc]
+    def ages(*ratios: float, unknown: int = 0) -> list[Row]:
+        rows = [
+            plain_row(f"staleness mean: {k + 1} weeks old", "", 1.0) | {"ratio": ratio, "high": 2.0}
             for k, ratio in enumerate(ratios)
         ]
+        for row in rows[len(rows) - unknown :]:
+            del row["high"]  # type: ignore[misc]
+        return rows  # type: ignore[return-value]
 
     row = advice(ages(1.0, 1.004, 1.03, 1.001))
-    assert row["ours"] == 2
-    assert row["unit"].startswith("Retrain every 2 weeks: ") and "at 3 weeks 3.0%" in row["unit"]
-    assert advice(ages(1.02, 1.03))["unit"].startswith("Retrain every week: ")
+    assert (row["ours"], row["unit"]) == (2, "Retrain every 2 weeks: at 3 weeks 3.0% is lost.")
+    assert advice(ages(1.02, 1.03))["unit"].startswith("Retrain every week: a model of one week")
     assert advice(ages(0.99, 1.0))["ours"] == 2
+    few = advice(ages(0.99, 1.001, 1.2, unknown=1))
+    assert (few["ours"], "at that age 0.1% is lost" in str(few["unit"])) == (2, True)
 
 
 def test_every_picture_is_drawn(

@@ -29,6 +29,7 @@ MODEL: Any = SimpleNamespace(
 
 class Champion:
     version = "3"
+    method = "lightgbm"
     trained_cutoff = UNTIL - timedelta(days=30)
 
 

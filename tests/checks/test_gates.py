@@ -326,3 +326,15 @@ def test_only_a_training_for_nothing_but_age_is_judged_by_non_inferiority() -> N
     measured = decide_promotion(**BETTER, by_age=True).measurements
     assert measured["rule"] == "non-inferiority, by age"
     assert decide_promotion(**BETTER).measurements["rule"] == "superiority"
+
+
+@pytest.mark.parametrize("matured", [0, 28])
+def test_a_champion_that_only_repeats_asks_for_a_training_until_a_model_is_better(
+    matured: int,
+) -> None:
+    repeats = HEALTHY | {"champion_repeats": True, "matured_days": matured}
+    decision = decide_retrain(**repeats)
+    assert (decision.outcome, decision.train, decision.by_age) == ("fall_back", True, False)
+    assert decision.measurements["champion_repeats"] == 1
+    assert decide_retrain(**repeats | {"failed_checks": ["rows"]}).outcome == "hold"
+    assert not decide_retrain(**repeats | {"days_since_training": 3}).train

@@ -8,9 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from checks import monitoring, replay_decisions
 from checks import replay as units
-from checks import replay_decisions
+from checks.gates import GateDecision
 from checks.judgement import jackknifed, losses, movement
+from checks.monitoring import Monitoring
 from checks.policies import policy
 from checks.replay import (
     Replay,
@@ -22,11 +24,12 @@ from checks.replay import (
     seconds_of,
     snapshot_of,
 )
-from checks.replay_decisions import decide, serving, walk
+from checks.replay_decisions import Decision, decide, serving, walk
 from checks.replay_results import Results, results
 from data.settings import Settings
 from data.warehouse import known_at_morning
 from models import gbm
+from models.baselines import SEASONAL_NAIVE
 from models.batch import digest
 
 SINCE = date(2017, 9, 10)
@@ -198,3 +201,35 @@ def test_movement_is_the_share_by_which_shared_days_moved() -> None:
 
     before, after = forecast({11: 9.0, 12: 4.0, 13: 6.0}), forecast({12: 5.0, 13: 4.0, 14: 1.0})
     assert movement(before, after) == pytest.approx((1 + 2) / 10)
+
+
+def test_a_fall_back_serves_the_version_before_or_the_last_week(
+    replayed: Replay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    kept = shutil.ignore_patterns("gated", "losses")
+    shutil.copytree(replayed.folder, folder, ignore=kept)
+    again = replace(replayed, settings=replayed.settings.model_copy(update={"state_dir": folder}))
+    gated = policy("gated")
+    first, second = fit(again, SINCE), decide(replayed, policy("always"), ASKED).serves
+
+    def lost(seen: Monitoring) -> GateDecision:
+        return GateDecision("retrain", "fall_back", ("2 weeks lost",), {}, train=False)
+
+    def decided(champion: str, *, helps: bool) -> Decision:
+        (folder / "decisions" / "gated" / f"{ASKED}.json").unlink(missing_ok=True)
+        units.issue(again, ASKED, [champion])
+        monkeypatch.setattr(
+            replay_decisions, "serving", lambda _r, _p, day: first if day < ASKED else champion
+        )
+        monkeypatch.setattr(monitoring, "would_have_helped", lambda *_, **__: helps)
+        return decide(again, gated, ASKED)
+
+    monkeypatch.setattr(monitoring, "decide", lost)
+    decision = decided(first, helps=True)  # there is none before the first
+    naive = units.load(again, decision.serves)
+    assert (decision.outcome, decision.trained) == ("fall_back", None)
+    assert (naive.method, naive.trained_cutoff) == (SEASONAL_NAIVE, ASKED)
+    assert decided(second, helps=False).serves == naive.version
+    assert decided(second, helps=True).serves == first
+    assert decided(naive.version, helps=True).serves == naive.version
