@@ -203,6 +203,7 @@ def decide_promotion(
     naive_ratio: float | None,
     has_champion: bool,
     champion_repeats: bool = False,
+    champion_refused: str = "",
     by_age: bool = False,
 ) -> GateDecision:
     """Whether a challenger may serve: pass promotes it, hold keeps what serves now, insufficient
@@ -212,7 +213,8 @@ def decide_promotion(
     not used. The challenger has to be better (superiority); `by_age`, when nothing but the age of
     the champion made the training, it only must not be worse by more than 1 % (non-inferiority).
     How far forecasts move is not held against one that follows a model that repeats the last week.
-    What is None, NaN or infinite is not measured and never promotes.
+    A champion that can't be loaded (`champion_refused` says why) is none, and every decision names
+    it. What is None, NaN or infinite is not measured and never promotes.
     """
     limit = NON_INFERIOR if by_age else RATIO_UPPER
     paired = {
@@ -242,14 +244,16 @@ def decide_promotion(
     }
 
     def decided(outcome: Outcome, *reasons: str) -> GateDecision:
-        return GateDecision("promote", outcome, reasons, measurements)
+        said = (*reasons, champion_refused.rstrip(".")) if champion_refused else reasons
+        return GateDecision("promote", outcome, said, measurements)
 
     if unknown := _unknown(seen):
         return decided("insufficient", unknown)
     if seen["naive_ratio"] >= NAIVE_RATIO:
         return decided("hold", _against_naive(seen["naive_ratio"]))
     if not has_champion:
-        return decided("pass", f"no model serves yet; {_against_naive(seen['naive_ratio'])}")
+        none = "no champion to compare with" if champion_refused else "no model serves yet"
+        return decided("pass", f"{none}; {_against_naive(seen['naive_ratio'])}")
     if seen["ratio_upper"] < seen["ratio"]:
         below = f"the upper bound {ratio_upper:.3f} is below the ratio {ratio:.3f}"
         return decided("insufficient", below)

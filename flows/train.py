@@ -72,13 +72,14 @@ def judge(settings: Settings, training: Training, data: TrainingData, by_age: bo
 def try_golden(settings: Settings, version: str, snapshot_id: str) -> Tried:
     """Fixed requests to the new version: plausible beside the champion's answers, or faults."""
     folder = registry.export(settings, version).folder
-    return rollout.golden(rollout.Desk(settings), folder, registry.champion(settings), snapshot_id)
+    champion, _ = registry.opponent(settings)
+    return rollout.golden(rollout.Desk(settings), folder, champion, snapshot_id)
 
 
 @task
 def try_shadow(settings: Settings, version: str, snapshot_id: str) -> Tried | None:
     """What the API was asked lately, answered by both versions and shown to nobody."""
-    champion = registry.champion(settings)
+    champion, _ = registry.opponent(settings)
     if champion is None:
         return None
     with writing(), connect(settings) as con:

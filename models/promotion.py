@@ -26,7 +26,7 @@ class Evidence(TypedDict):
     `refitted_origins`. `slices` maps each slice to its loss ratio and the ratio's lower bound.
     `champion_bias` is on the same rows as `paired_bias`, `moved` by which share the forecasts of
     the same days differ from the champion's. `champion_repeats` says that the champion has learnt
-    nothing and repeats the last week.
+    nothing and repeats the last week, `champion_refused` why it can't be loaded by today's code.
     """
 
     ratio: float | None
@@ -42,13 +42,15 @@ class Evidence(TypedDict):
     naive_ratio: float | None
     has_champion: bool
     champion_repeats: bool
+    champion_refused: str
 
 
 def evidence(settings: Settings, training: Training, data: TrainingData) -> Evidence:
     """Measures what the promotion gate asks for, against the champion of the registry."""
-    champion = registry.champion(settings)
+    champion, refused = registry.opponent(settings)
     parameters = None if champion is None else registry.parameters_of(settings, champion.version)
-    return evidence_against(champion, training, data, seed=settings.seed, parameters=parameters)
+    found = evidence_against(champion, training, data, seed=settings.seed, parameters=parameters)
+    return {**found, "champion_refused": refused}
 
 
 def evidence_against(
@@ -82,6 +84,7 @@ def evidence_against(
         "naive_ratio": figures["naive ratio"],
         "has_champion": champion is not None,
         "champion_repeats": champion is not None and champion.booster is None,
+        "champion_refused": "",
     }
     if champion is None:
         return found

@@ -20,7 +20,7 @@ from data.warehouse import as_utc
 from models import forecaster
 from models.backtest import TrainingData
 from models.dataset import INPUTS
-from models.forecaster import LIGHTGBM, Forecaster, Manifest, NoChampion
+from models.forecaster import LIGHTGBM, Forecaster, Manifest, NoChampion, OtherCode
 from models.plots import training_figures
 from models.search import gain_over_defaults
 from models.training import Training
@@ -255,10 +255,17 @@ def export(settings: Settings, version: str | None = None) -> Exported:
     return Exported(version, folder)
 
 
-def champion(settings: Settings) -> Forecaster | None:
-    """The champion, or None before the first promotion."""
+def opponent(settings: Settings) -> tuple[Forecaster | None, str]:
+    """The champion that a new model is compared with, or None and why there is none.
+
+    Before the first promotion that is empty; a champion that code of another time made counts as
+    none too, and is named. Raises Unusable for one whose files are damaged.
+    """
     version = version_of(settings, CHAMPION)
-    return None if version is None else load(settings, version)
+    try:
+        return (None if version is None else load(settings, version)), ""
+    except OtherCode as error:
+        return None, str(error)
 
 
 def load(settings: Settings, version: str | None = None) -> Forecaster:

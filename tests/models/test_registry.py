@@ -1,5 +1,7 @@
 """A real MLflow server of the test's own."""
 
+import hashlib
+import json
 import socket
 import subprocess
 import time
@@ -12,10 +14,11 @@ import mlflow
 import polars as pl
 import pytest
 
+from checks.gates import decide_promotion
 from data.settings import Settings
 from models import forecaster, registry
 from models.backtest import TrainingData
-from models.forecaster import Forecaster, NoChampion
+from models.forecaster import Forecaster, NoChampion, Unusable
 from models.promotion import evidence
 from models.tracking import log_report
 from models.training import Training, last_week, train
@@ -158,7 +161,8 @@ def test_a_model_without_a_booster_is_a_version_like_any_other(
     assert registry.version_of(server, registry.CHALLENGER) == version
     registry.promote(server, version, at=NOW + 10 * HOUR, why="fall back to seasonal naive")
     assert registry.alias_history(server)[-1].why == "fall back to seasonal naive"
-    model = registry.champion(server)
+    model, refused = registry.opponent(server)
+    assert not refused
     assert model and (model.version, model.method) == (version, "seasonal naive")
     assert not (server.champions_dir / version / forecaster.BOOSTER).exists()
     features = training_frames.features.filter(pl.col("cutoff") == CUTOFF)
@@ -166,3 +170,28 @@ def test_a_model_without_a_booster_is_a_version_like_any_other(
     direct = Forecaster(None, training.manifest).forecast(features, training_frames.plan, 28)
     assert rows.equals(direct)
     assert registry.parameters_of(server, version) == {"method": "seasonal naive"}
+
+
+def test_after_an_upgrade_a_training_has_no_champion_to_beat_and_the_decision_names_it(
+    server: Settings, trained: Training, training_frames: TrainingData
+) -> None:
+    with_snapshot(server, training_frames)
+    version = registry.register(server, trained, training_frames)
+    registry.promote(server, version, at=NOW + 20 * HOUR, why="before the upgrade")
+    folder = registry.export(server).folder
+    old = json.loads((folder / forecaster.MANIFEST).read_text())
+    del old["blend"]
+    (folder / forecaster.MANIFEST).write_text(json.dumps(old))
+    with pytest.raises(Unusable, match="does not have the SHA-256"):  # damaged is no upgrade
+        evidence(server, trained, training_frames)
+
+    digests = json.loads((folder / forecaster.DIGESTS).read_text())
+    digests[forecaster.MANIFEST] = hashlib.sha256(json.dumps(old).encode()).hexdigest()
+    (folder / forecaster.DIGESTS).write_text(json.dumps(digests))
+    found = evidence(server, trained, training_frames)
+    assert found["has_champion"] is False
+    measured = {**found, "naive_ratio": 0.7, "bias": 0.0, "coverage_80": 0.8}
+    decision = decide_promotion(**measured)
+    assert decision.outcome == "pass"
+    assert decision.reasons[0].startswith("no champion to compare with; loss is 0.70 times")
+    assert f"Model version {version} has a manifest of another shape" in decision.reasons[1]
