@@ -12,8 +12,9 @@ MEANING: dict[Outcome, str] = {
     "alert": "Something moved. A challenger may be trained beside the model; it doesn't serve.",
     "retrain": "The forecasts got worse, or the model is old. A new model is trained, and serves "
     "only if it is better.",
-    "fall_back": "The forecasts are no better than last week's sales. The model before serves "
-    "again, or seasonal naive itself, until a new one is better.",
+    "fall_back": "The forecasts are no better than sales of a season ago. The model before serves "
+    "again if it did better, else last week's sales unless they did worse, until a new model is "
+    "better.",
 }
 Row = tuple[str, str, str]
 

@@ -117,7 +117,8 @@ def would_have_helped(
     """
     _, _, sales, series = read_snapshot(snapshot)
     days = issued.filter(pl.col("ds").is_between(min(lost) - timedelta(days=6), max(lost)))
-    origins = days.filter(pl.col("model") == instead_of, pl.col("cutoff") >= before.trained_cutoff)
+    unseen = date.min if before.booster is None else before.trained_cutoff
+    origins = days.filter(pl.col("model") == instead_of, pl.col("cutoff") >= unseen)
     asked = origins.select("cutoff", "snapshot_id").unique().sort("cutoff")
     if not all((settings.snapshots_dir / s).exists() for s in asked["snapshot_id"]):
         return False

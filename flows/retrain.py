@@ -12,6 +12,7 @@ from flows.fall_back import fall_back
 from flows.monitor import monitor
 from flows.slots import done
 from flows.train import train
+from serving.deploy import DeployFailed
 
 
 @task
@@ -24,8 +25,9 @@ def decide(seen: Monitoring) -> GateDecision:
 def retrain(reason: str = "scheduled retraining") -> GateDecision:
     """Runs the gate: trains only if it says so, and serves the new model only if it is better.
 
-    An alert trains a challenger in shadow; a fall back serves the version before or seasonal naive
-    until there is a better one. What the gate decided is kept with its reasons.
+    An alert trains a challenger in shadow; a fall back serves the version before or what sold last
+    week until there is a better model. One that fails still trains, and is raised afterwards. What
+    the gate decided is kept with its reasons.
 
     Args:
         reason: why the gate is asked now; kept with the decision.
@@ -35,8 +37,14 @@ def retrain(reason: str = "scheduled retraining") -> GateDecision:
     seen = monitor(publish=False)
     decision = decide(seen)
     keep(settings, decision, reason)
+    failed: DeployFailed | None = None
     if decision.outcome == "fall_back":
-        fall_back("; ".join(decision.reasons), seen.evidence.decay.lost)
+        try:
+            fall_back("; ".join(decision.reasons), seen.evidence.decay.lost)
+        except DeployFailed as error:
+            failed = error
     if decision.train and train(promote=decision.outcome != "alert", by_age=decision.by_age):
         deploy()
+    if failed:
+        raise failed
     return done(message=f"{decision.outcome}: {'; '.join(decision.reasons)}", data=decision)

@@ -1,0 +1,50 @@
+"""What follows a decision of the retrain gate, in order."""
+
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flows import retrain as flow
+from serving.deploy import DeployFailed
+
+LOST = [date(2017, 10, 1), date(2017, 10, 8)]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the flow did; the gate falls back and asks for a training, whose model is promoted."""
+    did: list[Any] = []
+    weeks = pl.DataFrame({"week": LOST})
+    decay = SimpleNamespace(lost=LOST, weeks=weeks, naive_weeks=2)
+    seen = SimpleNamespace(evidence=SimpleNamespace(decay=decay))
+    decided = SimpleNamespace(outcome="fall_back", reasons=("2 weeks",), train=True, by_age=False)
+    monkeypatch.setattr(flow, "monitor", lambda **_: seen)
+    monkeypatch.setattr(flow, "decide", lambda _seen: decided)
+    monkeypatch.setattr(flow, "keep", lambda *_: did.append("keep"))
+    monkeypatch.setattr(flow, "fall_back", lambda *given: did.append(("fall_back", *given)))
+    monkeypatch.setattr(flow, "train", lambda **asked: did.append(("train", asked)) or "9")
+    monkeypatch.setattr(flow, "deploy", lambda: did.append("deploy"))
+    return did
+
+
+FOLLOWS = [("train", {"promote": True, "by_age": False}), "deploy"]
+
+
+def test_a_fall_back_is_told_the_lost_weeks_and_a_training_follows(done: list[Any]) -> None:
+    flow.retrain.fn()
+    assert done == ["keep", ("fall_back", "2 weeks", LOST), *FOLLOWS]
+
+
+def test_a_fall_back_that_fails_trains_all_the_same_and_fails_the_run(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise DeployFailed("Version 8, seasonal naive, does not serve")
+
+    monkeypatch.setattr(flow, "fall_back", fails)
+    with pytest.raises(DeployFailed, match="Version 8"):
+        flow.retrain.fn()
+    assert done == ["keep", *FOLLOWS]
