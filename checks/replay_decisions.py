@@ -168,7 +168,7 @@ def _fall_back(
     served = [fit(replay, replay.since), *(d.serves for d in _asked(replay, policy, cutoff))]
     if others := [version for version in served if version != champion.version]:
         before = load(replay, others[-1])
-        if monitoring.would_have_helped(
+        if before.method not in METHODS and monitoring.would_have_helped(
             replay.settings,
             snapshot_of(replay, cutoff),
             before,

@@ -232,4 +232,8 @@ def test_a_fall_back_serves_the_version_before_or_the_last_week(
     assert (naive.method, naive.trained_cutoff) == (SEASONAL_NAIVE, ASKED)
     assert decided(second, helps=False).serves == naive.version
     assert decided(second, helps=True).serves == first
+    monkeypatch.setattr(replay_decisions, "_asked", lambda *_: [decision])
+    assert decided(second, helps=True).serves == naive.version  # before it served the last week
+    monkeypatch.undo()
+    monkeypatch.setattr(monitoring, "decide", lost)
     assert decided(naive.version, helps=True).serves == naive.version
