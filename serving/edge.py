@@ -128,7 +128,7 @@ class Edge:
                 return None
             detail = (
                 "Without API keys only this machine may ask, by the name localhost or 127.0.0.1; "
-                "create a key with `python -m serving.keys create`."
+                "create a key with `.venv/bin/python -m serving.keys create NAME`."
             )
             return problem(scope, 401, "no-key", detail, headers={"WWW-Authenticate": "Bearer"})
         kind, _, secret = headers.get("authorization", "").partition(" ")

@@ -80,7 +80,7 @@ def read(path: Path) -> list[Key]:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not a file of API keys ({error}); put a good copy back, or delete it and "
-            "create the keys again with `python -m serving.keys create`."
+            "create the keys again with `.venv/bin/python -m serving.keys create NAME`."
         ) from error
 
 

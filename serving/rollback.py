@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from data.settings import Settings
 from models import registry
-from serving.deploy import current_version, forget_previous, previous_version, swap
+from serving.deploy import DeployFailed, current_version, forget_previous, previous_version, swap
 
 
 class NothingToRollBackTo(LookupError):
@@ -30,6 +30,16 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
     return target
 
 
+def main(why: str) -> int:
+    """Rolls back and prints what serves; 1 when that failed, with the reason printed."""
+    try:
+        version = roll_back(Settings(), at=datetime.now(UTC), why=why)
+    except (NothingToRollBackTo, DeployFailed, registry.RegistryUnreachable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"version {version} serves")
+    return 0
+
+
 if __name__ == "__main__":
-    said = " ".join(sys.argv[1:]) or "by hand"
-    print(f"version {roll_back(Settings(), at=datetime.now(UTC), why=said)} serves")
+    sys.exit(main(" ".join(sys.argv[1:]) or "by hand"))

@@ -4,87 +4,124 @@ import importlib
 import json
 import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from benchmarks.report import documents
 from data.settings import ROOT, Settings
 from data.warehouse import connect
 from serving import keys
 from serving.routes.application import create_api
 from serving.service import ForecastService
+from tests.told import COMMANDS, OWN, PAGES, SYSTEM, Told, fences, spans, told, without_demo
 
-PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
-PROGRAMS = {"cd", "df", "du", "export", "fuser", "git", "tar"}  # of the system
-FIRST = ("make", "python", "prefect", "curl", "feast", "uv", *PROGRAMS)
+URL = "PREFECT_API_URL=http://127.0.0.1:4200/api"
+
 FLOWS = {
     d["name"]: d["entrypoint"]
     for d in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 }
-ASSIGNED = re.compile(r"^[A-Z_]+=")
+# Where each command is run in full. What isn't in here is run by no test, and says why below.
+HERE = {"make help", "make score", "make status", "python -m serving.keys", "curl"}
+STACK = {"prefect deployment run", "curl", "cp", "echo", "export"}  # test_reader_commands.py
+STACK |= {"make rollback", "make status"}
+ELSEWHERE = {
+    "make demo": ("end_to_end/conftest.py", "demo.py"),
+    "make up": ("end_to_end/conftest.py", "demo.py"),  # which begins with it
+    "make down": ("end_to_end/test_stop.py", '"down"'),
+    "make clean": ("test_stack.py", "clean(settings)"),
+    "make replay": ("flows/test_replay.py", "replay("),
+    "python -m benchmarks.data_quality": ("benchmarks/test_results.py", "data_quality.count()"),
+    "python -m docs.build": ("test_docs.py", "reference.fill(page.read_text())"),
+    "feast -c feature_repo": ("end_to_end/test_reader_commands.py", "feast_ui"),
+}
+NOT_RUN = {
+    "make test": "it is what runs this",
+    "python -m pytest": "a part of what runs this",
+    "make lint": "CI runs it beside the tests",
+    "make format": "it changes the checkout",
+    "make docs": "needs the packages of the group docs; CI runs it",
+    "make bundle": "as `make docs`",
+    "make screenshots": "needs the stack of `make demo` on its usual ports",
+    "make bench": "minutes on an idle machine",
+    "make bench-serving": "as `make bench`",
+    "make bench-soak": "half an hour",
+    "make bench-fuzz": "as `make bench`",
+    "make bench-gates": "hours",
+    "make bench-accuracy": "hours",
+    "make bench-accuracy-full": "hours",
+    "python -m benchmarks.accuracy": "hours",
+    "python -m benchmarks.gates": "hours",
+    "python -m benchmarks.replay": "half an hour",
+    "python -m benchmarks.serving": "as `make bench`",
+    "git": "clones from wherever the reader has it",
+    "cd": "of the shell",
+    "df": "of the system, looks only",
+    "du": "of the system, looks only",
+    "fuser": "of the system, looks only",
+    "tar": "of the system",
+}
 
 
-class Told(NamedTuple):
-    """A command that a page tells."""
-
-    page: str
-    words: tuple[str, ...]
-
-
-def fences(text: str, language: str) -> list[str]:
-    found = re.findall(r"^( *)```(\S*)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    lines = [(said, re.sub(rf"^{indent}", "", body, flags=re.M)) for indent, said, body in found]
-    return [body for said, body in lines if said == language]
-
-
-def spans(text: str) -> list[str]:
-    """What stands between single backticks, as one line each."""
-    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
-    return [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose)]
-
-
-def words_of(line: str) -> list[str]:
-    """A command's words, without variables that are set for it and the way to its program."""
-    words = shlex.split(line, comments=True)
-    while words and ASSIGNED.match(words[0]):
-        words.pop(0)
-    return [words[0].removeprefix(".venv/bin/"), *words[1:]] if words else []
-
-
-def is_command(span: str) -> bool:
-    words = words_of(span) if "'" not in span else []
-    return len(words) > 1 and words[0] in FIRST
-
-
-def told(page: Path) -> list[Told]:
-    text = re.sub(r"<!-- demo:begin -->.*?<!-- demo:end -->", "", page.read_text(), flags=re.S)
-    lines = [line for body in fences(text, "") for line in body.replace("\\\n", " ").splitlines()]
-    parts = [part for line in lines for part in line.split("&&")]
-    parts += [span for span in spans(text) if is_command(span)]
-    return [Told(page.name, tuple(words)) for part in parts if (words := words_of(part))]
-
-
-COMMANDS = sorted({command for page in PAGES for command in told(page)})
+def kind(words: Sequence[str]) -> str:
+    """What of a command decides where it is run: its target, its module, or its program."""
+    first = words[0].removeprefix(".venv/bin/")
+    return " ".join([first, *words[1 : {"make": 2, **dict.fromkeys(OWN, 3)}.get(first, 1)]])
 
 
 def of(first: str) -> list[Any]:
-    chosen = [c for c in COMMANDS if c.words[0] == first]
-    return [pytest.param(c.words, id=f"{c.page}: {' '.join(c.words)[:60]}") for c in chosen]
+    chosen = [c for c in COMMANDS if c.words[0] in (first, f".venv/bin/{first}")]
+    return [pytest.param(c.words, id=f"{c.page}: {c.line[:60]}") for c in chosen]
 
 
-def test_every_command_is_of_a_kind_that_is_checked_here() -> None:
-    assert len(COMMANDS) > 40
-    for command in COMMANDS:
-        assert command.words[0] in FIRST, command
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.line[:60]}")
+def test_a_command_can_be_typed_as_it_stands_and_is_run_by_a_test(command: Told) -> None:
+    program = command.words[0]
+    assert program in SYSTEM or program.removeprefix(".venv/bin/") in OWN, program
+    assert program not in OWN, f"{command.page}: `.venv/bin/` is missing before {command.line}"
+    assert kind(command.words) in {*HERE, *STACK, *ELSEWHERE, *NOT_RUN}, command
+
+
+def test_where_commands_are_run_is_true() -> None:
+    kinds = {kind(command.words) for command in COMMANDS}
+    assert not {*HERE, *STACK, *ELSEWHERE} & {*NOT_RUN}
+    assert {*HERE, *STACK, *ELSEWHERE, *NOT_RUN} <= kinds, "a command that no page tells"
+    for file, text in ELSEWHERE.values():
+        assert text in (ROOT / "tests" / file).read_text(), (file, text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_a_page_says_where_the_stack_is_before_prefect_is_asked(page: Path) -> None:
+    text = without_demo(page)
+    assert ".venv/bin/prefect " not in text or f"export {URL}" in text
+
+
+def test_the_address_that_pages_name_is_that_of_the_settings() -> None:
+    assert Settings(_env_file=None).prefect_api_url in URL
+
+
+@pytest.mark.parametrize("target", sorted(k for k in HERE if k.startswith("make ")))
+def test_what_only_shows_something_shows_it(target: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*target.split()],
+        cwd=ROOT,
+        env={**os.environ, "SHELFCAST_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wanted = {
+        "make help": "make demo",
+        "make score": "**Score",
+        "make status": "`make up` starts it",
+    }
+    assert wanted[target] in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("words", of("make"))
@@ -124,7 +161,7 @@ def test_a_deployment_that_is_run_takes_the_parameters(words: tuple[str, ...]) -
     flow, name = words[3].split("/")
     assert flow == name and name in FLOWS
     module, function = FLOWS[name].split(":")
-    given = [word.split("=", 1) for word in words[4:] if word != "--param"]
+    given = [word.split("=", 1) for word in words[4:] if not word.startswith("--")]
     getattr(importlib.import_module(module), function).validate_parameters(
         {key: _as_prefect_reads(value) for key, value in given}
     )
@@ -154,15 +191,7 @@ def test_a_request_is_one_that_the_api_takes(
             headers={"Content-Type": "application/json"},
         )
     # Without a model there is no forecast; the request itself was understood.
-    assert answer.status_code in (200, 503), answer.text
-
-
-@pytest.mark.parametrize("words", [*of("feast"), *of("uv")])
-def test_a_tool_of_the_project_has_the_verb(words: tuple[str, ...]) -> None:
-    verb = next(word for word in words[1:] if re.fullmatch("[a-z]+", word))
-    assert (words[0], verb) in {("feast", "ui"), ("feast", "plan"), ("uv", "sync")}
-    places = [str(Path(sys.executable).parent), str(ROOT / ".uv" / "bin"), os.environ["PATH"]]
-    assert shutil.which(words[0], path=os.pathsep.join(places))
+    assert answer.status_code in ((422,) if '"horizon": 29' in (body or "") else (200, 503))
 
 
 def test_keys_are_made_and_revoked_as_the_page_on_security_says(

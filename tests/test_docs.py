@@ -14,7 +14,7 @@ from docs import build, reference, scorecard
 
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
 REPORTS = sorted((ROOT / "docs" / "report").glob("*.md"))
-STALE = "Generated blocks are stale: run `python -m docs.build blocks`."
+STALE = "Generated blocks are stale: run `.venv/bin/python -m docs.build blocks`."
 LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
 
 

@@ -131,7 +131,7 @@ def point_rows(bench: Bench, sums: pl.DataFrame, scales: pl.DataFrame) -> list[R
 def _level_row(level: str, model: str, mine: float, theirs: float) -> Row:
     """One level against one method; against the oracle, which can be 0, there is no ratio."""
     name = f"wrmsse {level}: {model}"
-    if theirs == 0:
+    if round(theirs, 4) == 0:
         return row(name, "WRMSSE", mine) | {"theirs": 0.0}
     return row(name, "WRMSSE", mine, theirs=theirs)
 

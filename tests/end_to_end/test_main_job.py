@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import mlflow
 import polars as pl
-import psutil
 import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import expect
@@ -26,8 +25,8 @@ from demo import Prefect, RunFailed, follow
 from feature_repo import store
 from models.assembly import features_as_known
 from models.forecaster import Forecaster
-from stack.processes import families, find, read
-from stack.programs import MLFLOW, PREFECT, environment, port_problem
+from stack.processes import find, read
+from stack.programs import MLFLOW, PREFECT, environment
 
 from .conftest import listening
 
@@ -316,20 +315,3 @@ def test_nothing_goes_round_the_feature_store(
         time.sleep(1)
     assert answer.status_code == 503 and "demand_v1" in answer.text
     follow(prefect, "materialize/materialize", {})
-
-
-def test_down_leaves_no_process_and_no_port(running: Settings, demo: str) -> None:
-    record = read(running)
-    assert record is not None
-    members = [m for found in families(record).values() for m in found]
-    env = environment(running)
-    done = subprocess.run(
-        [sys.executable, "-m", "stack", "down"], cwd=ROOT, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert [m for m in members if find(m)] == []
-    assert port_problem(running) is None
-    assert not any(
-        str(running.state_dir) in " ".join(p.info["cmdline"] or [])
-        for p in psutil.process_iter(["cmdline"])
-    )

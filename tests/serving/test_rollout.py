@@ -241,7 +241,7 @@ def test_drill_golden_requests_keep_what_would_load_from_serving(
 
 @pytest.mark.score("infrastructure", 7)
 def test_drill_a_model_that_shows_its_fault_only_live_is_rolled_back(
-    live: Settings, monkeypatch: pytest.MonkeyPatch
+    live: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved: list[tuple[str, str]] = []
     monkeypatch.setattr(
@@ -260,6 +260,9 @@ def test_drill_a_model_that_shows_its_fault_only_live_is_rolled_back(
     assert deploy.current_version(live) == "1"
     with pytest.raises(NothingToRollBackTo, match="No version served before '1'"):
         roll_back(live, at=LONG_AGO, why="again")
+    monkeypatch.setattr(rollback, "Settings", lambda: live)
+    assert rollback.main("again") == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_answers_5xx_to_live_requests_count_against_the_new_model(

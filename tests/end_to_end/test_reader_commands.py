@@ -1,0 +1,95 @@
+"""The commands of documents, typed on the real stack; after the main job, since they change it."""
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks import interfaces
+from data.settings import ROOT, Settings
+from data.warehouse import connect, query
+from stack.programs import environment
+from tests.told import COMMANDS, fences
+
+pytestmark = pytest.mark.end_to_end
+
+
+def typed(settings: Settings, lines: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of lines of a page; addresses and folder are those of the test's stack."""
+    usual = Settings(_env_file=None)
+    for theirs, own in (
+        (usual.serve_url, settings.serve_url),
+        (usual.prefect_api_url, settings.prefect_api_url),
+        ("data/state", str(settings.state_dir)),
+        ("/tmp/spoilt.csv", str(settings.state_dir / "spoilt.csv")),
+    ):
+        lines = lines.replace(theirs, own)
+    return subprocess.run(
+        ["bash", "-ec", lines],
+        cwd=ROOT,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def steps(page: Path) -> Iterator[str]:
+    """The blocks of commands of a page, without start and stop of the stack."""
+    for block in fences(page.read_text(), ""):
+        if not any(word in block for word in ("make demo", "make down")):
+            yield block
+
+
+def test_the_tutorial_runs_as_it_is_written(running: Settings, demo: str) -> None:
+    with connect(running) as con:
+        before = query(con, "quarantined")["n"].sum()
+    said = []
+    for block in steps(ROOT / "docs" / "tutorial.md"):
+        done = typed(running, block)
+        assert done.returncode == 0, block + done.stdout + done.stderr
+        said.append(done.stdout)
+    forecast, day, mistakes, delivery = said
+    assert '"quantiles":{"0.1":' in forecast and day.count("finished successfully") == 2
+    assert "from 1 to 28" in mistakes and "'no such store'" in mistakes
+    assert "finished successfully" in delivery
+    with connect(running) as con:
+        assert query(con, "quarantined")["n"].sum() == before + 4
+
+
+def test_the_demonstrating_example_of_the_technical_report_runs(
+    running: Settings, demo: str
+) -> None:
+    blocks = [b for b in steps(ROOT / "docs" / "report" / "technical.md") if "prefect" not in b]
+    said = [typed(running, block) for block in blocks]
+    assert "y_hat" in said[0].stdout and "from 1 to 28" in said[1].stdout
+    assert said[2].returncode and "nothing to roll back to" in said[2].stderr
+
+
+def test_make_status_and_the_checks_of_the_runbook_answer(running: Settings, demo: str) -> None:
+    assert "Forecast API" in typed(running, "make status").stdout
+    for command in {c.line for c in COMMANDS if c.words[0] == "curl" and "-d" not in c.words}:
+        assert '"model_version"' in (found := typed(running, command).stdout) or "version" in found
+
+
+def test_every_run_of_a_deployment_that_a_page_tells_is_taken(running: Settings, demo: str) -> None:
+    """Each is put off to the next day: what the flows do is tested elsewhere."""
+    lines = {
+        " ".join(f"'{word}'" for word in command.words if word != "--watch")
+        for command in COMMANDS
+        if command.words[0] == ".venv/bin/prefect" and len(command.words) > 3
+        if command.words[3] != "FLOW/FLOW"
+    }
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda line: typed(running, f"{line} --start-in '1 day'"), lines)
+    for done in found:
+        assert done.returncode == 0 and "Created flow run" in done.stdout, done.stderr
+
+
+def test_feasts_own_page_comes_up(running: Settings, demo: str) -> None:
+    with interfaces.feast_ui(running) as url:
+        assert httpx.get(url).is_success
