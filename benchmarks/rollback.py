@@ -64,9 +64,8 @@ def main() -> int:
     settings = Settings()
     if served_model(settings) is None:
         print(f"rollback_seconds was not measured: no model serves at {settings.serve_url}.")
-        print(
-            "Run `make demo` (it leaves the stack up), then `.venv/bin/python -m benchmarks.rollback`."
-        )
+        print("Run `make demo`, which leaves the stack up, then measure again:")
+        print("`.venv/bin/python -m benchmarks.rollback`.")
         return 0
     row = rollback_row(settings)
     report.save("gates", [row], merge=True)
