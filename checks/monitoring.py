@@ -13,7 +13,6 @@ from data.settings import Settings
 from models.assembly import read_snapshot
 from models.baselines import SEASONAL_NAIVE
 from models.forecaster import Forecaster
-from models.lagged import METHODS
 from models.performance import Performance, score
 from models.reissue import forecast_as_of
 
@@ -95,7 +94,7 @@ def monitoring(
         model_age_days=(seen.until - champion.trained_cutoff).days,
         days_since_training=min(days, default=None),
         recent_trainings=sum(d < TRAININGS_DAYS for d in days),
-        champion_repeats=champion.method in METHODS,
+        champion_repeats=champion.repeats,
     )
 
 
@@ -117,12 +116,11 @@ def would_have_helped(
     """
     _, _, sales, series = read_snapshot(snapshot)
     days = issued.filter(pl.col("ds").is_between(min(lost) - timedelta(days=6), max(lost)))
-    unseen = date.min if before.booster is None else before.trained_cutoff
-    origins = days.filter(pl.col("model") == instead_of, pl.col("cutoff") >= unseen)
-    asked = origins.select("cutoff", "snapshot_id").unique().sort("cutoff")
-    if not all((settings.snapshots_dir / s).exists() for s in asked["snapshot_id"]):
+    issues = days.filter(pl.col("model") == instead_of).select("cutoff", "snapshot_id").unique()
+    asked = [of for of in issues.sort("cutoff").iter_rows() if not before.has_seen(of[0])]
+    if not all((settings.snapshots_dir / snapshot_id).exists() for _, snapshot_id in asked):
         return False
-    again = [forecast_as_of(settings, before, *of) for of in asked.iter_rows()]
+    again = [forecast_as_of(settings, before, *of) for of in asked]
     own = [frame.with_columns(model=pl.lit(before.version)) for frame in again]
     both = pl.concat([*own, days.filter(pl.col("model") == SEASONAL_NAIVE)], how="diagonal")
     weeks = decay(settings, both, sales, series, model=before.manifest, until=max(lost)).weeks

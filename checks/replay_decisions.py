@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from checks import monitoring
+from checks.fall_back import choose
 from checks.gates import GateDecision, Outcome, decide_promotion
 from checks.monitoring import Monitoring
 from checks.policies import Policy
@@ -33,9 +34,9 @@ from data.warehouse import connect, known_at_morning, plan_as_of
 from models.assembly import read_snapshot
 from models.baselines import PUBLISHED
 from models.forecaster import Forecaster
-from models.lagged import METHODS
 from models.promotion import evidence_against
 
+FELL_BACK = "fell back to"  # among the measurements: what serves until a training is promoted
 DIGITS = 6  # of measurements that are kept: groups are summed in any order, the last bits differ
 
 
@@ -94,15 +95,17 @@ def decide(replay: Replay, policy: Policy, cutoff: date) -> Decision:
 def _decided(replay: Replay, policy: Policy, cutoff: date) -> Decision:
     start = spent(replay)
     champion = load(replay, serving(replay, policy, cutoff))
+    fell_back: dict[str, Any] = {}
     if policy.gated:
         seen = _seen(replay, policy, champion, cutoff)
         gate = monitoring.decide(seen)
         if gate.outcome == "fall_back":
             champion = _fall_back(replay, policy, champion, cutoff, seen.evidence.decay.lost)
+            fell_back = {FELL_BACK: champion.version}
     else:
         gate = _clock(policy, (cutoff - champion.trained_cutoff).days)
     seconds = spent(replay) - start
-    reasons, measured = list(gate.reasons), dict(gate.measurements)
+    reasons, measured = list(gate.reasons), dict(gate.measurements) | fell_back
     trained, serves = None, champion.version
     if gate.train:
         trained = serves = fit(replay, cutoff)
@@ -162,22 +165,39 @@ def _asked(replay: Replay, policy: Policy, cutoff: date) -> list[Decision]:
 def _fall_back(
     replay: Replay, policy: Policy, champion: Forecaster, cutoff: date, lost: Sequence[date]
 ) -> Forecaster:
-    """The version before, if it would have helped, else the one that repeats the last week."""
-    if champion.method in METHODS:
-        return champion
-    served = [fit(replay, replay.since), *(d.serves for d in _asked(replay, policy, cutoff))]
-    if others := [version for version in served if version != champion.version]:
-        before = load(replay, others[-1])
-        if before.method not in METHODS and monitoring.would_have_helped(
+    """What serves after a fall back, chosen as flows.fall_back does."""
+
+    def beats_naive(model: Forecaster) -> bool:
+        return monitoring.would_have_helped(
             replay.settings,
             snapshot_of(replay, cutoff),
-            before,
+            model,
             instead_of=champion.version,
             lost=lost,
             issued=ledger_of(replay, policy, cutoff),
-        ):
-            return before
-    return load(replay, calibrate_last_week(replay, cutoff))
+        )
+
+    before = previous(fit(replay, replay.since), _asked(replay, policy, cutoff))
+    return choose(
+        champion,
+        before=None if before is None else load(replay, before),
+        last_week=lambda: load(replay, calibrate_last_week(replay, cutoff)),
+        lost=lost,
+        beats_naive=beats_naive,
+    )
+
+
+def previous(first: str, decisions: Sequence[Decision]) -> str | None:
+    """What the alias `previous` would name after decisions, oldest first; `first` served at first.
+
+    A version that was gone back to leaves none: the one before it is the one that failed.
+    """
+    serves, before = first, None
+    for decision in decisions:
+        for version in (decision.measurements.get(FELL_BACK, serves), decision.serves):
+            if version != serves:
+                serves, before = version, (None if version == before else serves)
+    return before
 
 
 def ledger_of(replay: Replay, policy: Policy, cutoff: date) -> pl.DataFrame:

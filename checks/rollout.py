@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 PLAUSIBLE = (0.8, 1.25)  # units over those of the champion for the same days
+PLAUSIBLE_AFTER_REPEATS = (0.5, 2.0)  # over those of a champion that only repeats the last week
 PLAUSIBLE_REQUEST = (0.5, 2.0)  # of one golden request: a few series may well move more than all
 SLOWER = 1.2  # p95 over the champion's
 FAST_MS = 250.0  # nobody waits for less, whatever the champion's p95 was
@@ -11,7 +12,10 @@ HEAVIER_MB = 200.0  # resident, over the champion's: replicas must not outgrow t
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of requests: `units` are the sums of y_hat of both models over all of them."""
+    """What came of requests: `units` are the sums of y_hat of both models over all of them.
+
+    `plausible` bounds units over the champion's; of what serves, over its own by its successor.
+    """
 
     requests: int
     faults: tuple[str, ...]
@@ -20,6 +24,7 @@ class Tried:
     p95_ms: float
     champion_p95_ms: float | None
     heavier_mb: float = 0.0
+    plausible: tuple[float, float] = PLAUSIBLE
 
     def problems(self) -> list[str]:
         """Reasons not to serve the model; empty when there are none."""
@@ -28,8 +33,9 @@ class Tried:
             reasons.append("no request was answered")
         if self.champion_units:
             ratio = self.units / self.champion_units
-            if not PLAUSIBLE[0] <= ratio <= PLAUSIBLE[1]:
-                between = f"{PLAUSIBLE[0]} to {PLAUSIBLE[1]}"
+            low, high = self.plausible
+            if not low <= ratio <= high:
+                between = f"{low} to {high}"
                 reasons.append(f"forecasts are {ratio:.2f} times the champion's, outside {between}")
         limit = max(FAST_MS, SLOWER * (self.champion_p95_ms or 0.0))
         if not self.p95_ms <= limit:

@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 
 from checks import monitoring
+from checks.fall_back import choose
 from data import ledger
 from data.settings import Settings
 from data.warehouse import connect
@@ -18,60 +19,48 @@ from flows.slots import done, writing
 from flows.train import collect, register, rehearse
 from models import registry
 from models.backtest import TrainingData
-from models.baselines import SEASONAL_NAIVE
 from models.forecaster import Forecaster, NoChampion, Unusable
-from models.lagged import METHODS
 from models.training import Training, last_week
 from serving.deploy import DeployFailed, current_version
 
 
 @task
-def better_before(settings: Settings, snapshot: Path, lost: Sequence[date]) -> str | None:
-    """The version before, if it beats seasonal naive in the weeks that the champion lost.
-
-    One that can't be asked is none, and the log says why: something safe has to serve.
-    """
+def before_that_loads(settings: Settings) -> Forecaster | None:
+    """The version before; one that can't be loaded is none, and the log says why."""
     version = registry.version_of(settings, registry.PREVIOUS)
-    if version is None or not lost:
-        return None
     try:
-        before = registry.load(settings, version)
-        helps = before.method not in METHODS and _helps(settings, snapshot, before, lost)
+        return None if version is None else registry.load(settings, version)
     except (NoChampion, Unusable) as error:
         get_run_logger().warning("Version %s can't be asked: %s", version, error)
         return None
-    return version if helps else None
-
-
-def _helps(settings: Settings, snapshot: Path, model: Forecaster, lost: Sequence[date]) -> bool:
-    """Whether a model beats seasonal naive in those weeks; no without the features of then."""
-    champion = registry.load(settings)
-    with connect(settings) as con:
-        issued = ledger.issued_forecasts(con, monitoring.scored_since(max(lost)))
-    try:
-        return monitoring.would_have_helped(
-            settings, snapshot, model, instead_of=champion.version, lost=lost, issued=issued
-        )
-    except StaleFeatures as error:
-        get_run_logger().warning("Nothing can be said of those weeks: %s", error)
-        return False
 
 
 @task
-def calibrate(data: TrainingData) -> Training:
-    """Makes the model that repeats the last week, with intervals of its own."""
-    return last_week(data)
+def beats_naive(
+    settings: Settings, snapshot: Path, model: Forecaster, champion: str, lost: Sequence[date]
+) -> bool:
+    """Whether a model beats seasonal naive in the weeks that a champion lost.
 
-
-@task
-def may_serve(settings: Settings, snapshot: Path, training: Training, lost: Sequence[date]) -> bool:
-    """Whether the model that repeats the last week did no worse than what won those weeks.
-
-    Seasonal naive is what won them. In weekly data that repeats the week of a year ago, and the
-    model the last one (models.lagged): then it has to beat it there.
+    It does not where features of those weeks are gone: something safe has to serve.
     """
-    model = Forecaster(None, training.manifest)
-    return not lost or model.method == SEASONAL_NAIVE or _helps(settings, snapshot, model, lost)
+    with writing():
+        with connect(settings) as con:
+            issued = ledger.issued_forecasts(con, monitoring.scored_since(max(lost)))
+        try:
+            return monitoring.would_have_helped(
+                settings, snapshot, model, instead_of=champion, lost=lost, issued=issued
+            )
+        except StaleFeatures as error:
+            get_run_logger().warning("Nothing can be said of those weeks: %s", error)
+            return False
+
+
+@task
+def calibrate(settings: Settings, snapshot: Path) -> tuple[Training, TrainingData]:
+    """Makes the model that repeats the last week, with intervals of its own."""
+    with writing():
+        data = collect(settings, snapshot)
+    return last_week(data), data
 
 
 @flow(flow_run_name="fall back")
@@ -80,8 +69,8 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
 
     That is a version like any other: registered, rehearsed, deployed and watched. In daily data it
     is seasonal naive; in weekly data, where that repeats last year, it serves only if it would have
-    beaten it too. Nothing changes where it serves already; where it is champion and the API does
-    not serve it, it is deployed.
+    beaten it too (checks.fall_back). Nothing changes where it serves already; where it is champion
+    and the API does not serve it, it is deployed.
 
     Args:
         reason: why; kept in the history of the champion.
@@ -89,26 +78,37 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
     """
     settings = Settings()
     champion = registry.load(settings)
-    if champion.method in METHODS:
+    if champion.repeats:
         if current_version(settings) != champion.version:  # a swap to it failed
             deploy()
         message = f"version {champion.version}, {champion.method}, serves already"
         return done(message=message, data=champion.version)
     with writing():
         snapshot = take_snapshot(settings)
-        before = better_before(settings, snapshot, lost)
-    if before:
-        return rollback(reason, int(before))
-    with writing():
-        data = collect(settings, snapshot)
-    training = calibrate(data)
-    method = training.manifest.method
-    with writing():
-        helps = may_serve(settings, snapshot, training, lost)
-    if not helps:
-        message = f"version {champion.version} serves on: {method} would have lost those weeks too"
+    made: list[tuple[Training, TrainingData]] = []
+
+    def repeating() -> Forecaster:
+        made.append(calibrate(settings, snapshot))
+        return Forecaster(None, made[0][0].manifest)
+
+    chosen = choose(
+        champion,
+        before=before_that_loads(settings) if lost else None,
+        last_week=repeating,
+        lost=lost,
+        beats_naive=lambda model: beats_naive(settings, snapshot, model, champion.version, lost),
+    )
+    if chosen is champion:
+        message = f"version {champion.version} serves on: nothing else would have won those weeks"
         return done(message=message, data=champion.version)
-    version = register(settings, training, data)
+    if not chosen.repeats:
+        return rollback(reason, int(chosen.version))
+    return serve_last_week(settings, *made[0], reason)
+
+
+def serve_last_week(settings: Settings, training: Training, data: TrainingData, reason: str) -> str:
+    """Registers, rehearses, promotes and deploys the model that repeats the last week."""
+    method, version = training.manifest.method, register(settings, training, data)
     if faults := rehearse(settings, version, data.snapshot_id):
         raise DeployFailed(f"Version {version}, {method}, does not serve: {'; '.join(faults)}.")
     why = f"fall back to {method}: {reason}"

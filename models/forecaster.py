@@ -128,6 +128,15 @@ class Forecaster:
         self.feature_service, self.quantiles = manifest.feature_service, QUANTILES
         self.method = manifest.method
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it has learnt nothing and only repeats the last week (models.lagged)."""
+        return self.booster is None
+
+    def has_seen(self, day: date) -> bool:
+        """Whether it has learnt from sales after a day; one that repeats has learnt from none."""
+        return not self.repeats and self.trained_cutoff > day
+
     @classmethod
     def load(cls, folder: Path) -> "Forecaster":
         """Reads a version's folder. Raises Unusable when a file is not the one that was saved.

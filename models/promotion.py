@@ -83,14 +83,14 @@ def evidence_against(
         "bias": figures["bias"],
         "naive_ratio": figures["naive ratio"],
         "has_champion": champion is not None,
-        "champion_repeats": champion is not None and champion.booster is None,
+        "champion_repeats": champion is not None and champion.repeats,
         "champion_refused": "",
     }
     if champion is None:
         return found
     origins = promotion_origins(data)
     if parameters is None:
-        origins = [o for o in origins if not _has_seen(champion, o)]
+        origins = [o for o in origins if not champion.has_seen(o)]
     if len(origins) < LEAST_ORIGINS:
         return found
     folds = [data.fold(origin) for origin in origins]
@@ -108,7 +108,7 @@ def evidence_against(
         "ratio": result.ratio,
         "ratio_upper": result.ratio_upper,
         "origins": result.origins,
-        "refitted_origins": sum(_has_seen(champion, o) for o in origins),
+        "refitted_origins": sum(champion.has_seen(o) for o in origins),
         "slices": {f"{s} {v}": (ratio, low) for s, v, ratio, low in result.slices.iter_rows()},
         "paired_bias": bias(both),
         "champion_bias": bias(both.with_columns(y_hat="champion_y_hat")),
@@ -124,11 +124,6 @@ def promotion_origins(data: TrainingData) -> list[date]:
     return [c for c in cutoffs if first <= c <= last]
 
 
-def _has_seen(champion: Forecaster, origin: date) -> bool:
-    """Whether the champion has learnt from days after an origin."""
-    return champion.booster is not None and champion.trained_cutoff > origin
-
-
 def _challenger(fold: Fold, training: Training, seed: int) -> pl.DataFrame:
     return fold.forecast(training.parameters, seed, training.before).select(*ON, "y", "y_hat")
 
@@ -141,7 +136,7 @@ def _champion(
     blend: Blend,
     seed: int,
 ) -> pl.DataFrame:
-    if not _has_seen(champion, fold.cutoff):
+    if not champion.has_seen(fold.cutoff):
         features = data.features.filter(pl.col("cutoff") == fold.cutoff)
         return champion.forecast(features, data.plan, data.horizon).select(*ON, "y_hat")
     assert parameters is not None

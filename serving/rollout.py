@@ -14,7 +14,13 @@ import numpy as np
 import polars as pl
 import psutil
 
-from checks.rollout import FAST_MS, PLAUSIBLE_REQUEST, Tried
+from checks.rollout import (
+    FAST_MS,
+    PLAUSIBLE,
+    PLAUSIBLE_AFTER_REPEATS,
+    PLAUSIBLE_REQUEST,
+    Tried,
+)
 from data.collection import ERROR
 from data.schema import KEYS, QUANTILE_COLUMNS, SPOOL_CLOSED, SPOOL_OPEN
 from data.settings import Settings
@@ -98,9 +104,10 @@ def try_out(
 ) -> Tried:
     """Answers every request with both models, compares, and returns none of the answers.
 
-    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. Where
-    one of the two repeats the last week, which moves as far as weeks do, neither units nor times
-    are compared. A model that doesn't load, raises, or gives what is no forecast has faults;
+    `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. A
+    champion that repeats the last week moves as far as weeks do: then only the sum of all is held,
+    to PLAUSIBLE_AFTER_REPEATS. A model that repeats is compared with no champion, which was just
+    found to be no better. One that doesn't load, raises, or gives what is no forecast has faults;
     nothing is raised.
     """
     before = _resident_mb()
@@ -109,8 +116,9 @@ def try_out(
     except Exception as error:
         return Tried(0, (_fault("it does not load", error),), 0.0, None, 0.0, None)
     heavier = _resident_mb() - before
-    if champion is not None and {model.method, champion.method} & {*METHODS}:
+    if model.repeats:
         champion = None
+    after_repeats = champion is not None and champion.repeats
     faults, units, old_units = dict[str, None](), 0.0, 0.0
     times: list[float] = []
     old_times: list[float] = []
@@ -130,7 +138,8 @@ def try_out(
             old, took = desk.answer(champion, request)
             old_times.append(took)
             old_units += (old_total := float(old["y_hat"].sum()))
-            if each_plausible and not _is_plausible(total, old_total):
+            held = each_plausible and not after_repeats
+            if held and not _is_plausible(total, old_total):
                 keys = f"{len(request.keys)} series from {request.keys[0]}"
                 faults[f"{keys}: {total:.0f} units, {old_total:.0f} by the champion"] = None
     return Tried(
@@ -141,6 +150,7 @@ def try_out(
         p95_ms=_p95(times),
         champion_p95_ms=_p95(old_times) if champion else None,
         heavier_mb=heavier,
+        plausible=PLAUSIBLE_AFTER_REPEATS if after_repeats else PLAUSIBLE,
     )
 
 
@@ -201,13 +211,13 @@ def probe(settings: Settings, requests: Sequence[Request], seconds: float) -> Tr
 def observe(settings: Settings) -> Tried | None:
     """What the API answers now to the requests of a watch; None while no model serves.
 
-    Units of a model that repeats the last week count as 0: nothing is held to them (try_out).
+    Who follows a model that repeats the last week is held to wider bounds (try_out).
     """
     model = served_model(settings)
     if not model or not model.get("version"):
         return None
     seen = probe(settings, _watch_requests(settings, model), WATCH_SECONDS)
-    return replace(seen, units=0.0) if model.get("method") in METHODS else seen
+    return replace(seen, plausible=PLAUSIBLE_AFTER_REPEATS) if _repeats(model) else seen
 
 
 def watch(settings: Settings, version: str, before: Tried | None, since: datetime) -> Tried:
@@ -228,10 +238,21 @@ def watch(settings: Settings, version: str, before: Tried | None, since: datetim
         faults.append(f"version {model.get('version')} answers instead of {version}")
     if met := live_5xx(settings.spool_dir, since):
         faults.append(f"live requests met {met} answers 5xx")
-    if before is None or model.get("method") in METHODS:
+    if before is None or _repeats(model):
         return replace(after, faults=tuple(faults))
     fair = before.units * after.requests / before.requests if before.requests else 0.0
-    return replace(after, faults=tuple(faults), champion_units=fair, champion_p95_ms=before.p95_ms)
+    return replace(
+        after,
+        faults=tuple(faults),
+        champion_units=fair,
+        champion_p95_ms=before.p95_ms,
+        plausible=before.plausible,
+    )
+
+
+def _repeats(model: Mapping[str, Any]) -> bool:
+    """Whether what GET /v1/model describes only repeats the last week."""
+    return model.get("method") in METHODS
 
 
 def golden(desk: Desk, folder: Path, champion: Model | None, snapshot_id: str) -> Tried:

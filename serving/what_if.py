@@ -6,7 +6,6 @@ import polars as pl
 
 from data.schema import KEYS
 from data.steps import Steps
-from models.lagged import METHODS
 from serving.api.forecasts import Change
 from serving.problems import OutOfRange
 from serving.source import Model
@@ -61,7 +60,7 @@ def _rows(n: int, change: Change, wanted: pl.DataFrame, horizon: int, steps: Ste
 
 def idle(model: Model) -> list[str]:
     """A sentence about a model that no change changes; empty for one that learnt from them."""
-    if model.method not in METHODS:
+    if not model.repeats:
         return []
     return [
         f"Model {model.version} ({model.method}) repeats the last week that was known and takes no "

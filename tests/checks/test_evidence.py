@@ -29,7 +29,7 @@ MODEL: Any = SimpleNamespace(
 
 class Champion:
     version = "3"
-    method = "lightgbm"
+    repeats = False
     trained_cutoff = UNTIL - timedelta(days=30)
 
 

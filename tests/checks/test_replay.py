@@ -10,6 +10,7 @@ import pytest
 
 from checks import monitoring, replay_decisions
 from checks import replay as units
+from checks.evidence import Decay
 from checks.gates import GateDecision
 from checks.judgement import jackknifed, losses, movement
 from checks.monitoring import Monitoring
@@ -226,13 +227,17 @@ def test_a_fall_back_serves_the_version_before_or_the_last_week(
         return decide(again, gated, ASKED)
 
     monkeypatch.setattr(monitoring, "decide", lost)
+    monkeypatch.setattr(Decay, "lost", [ASKED])
     decision = decided(first, helps=True)  # there is none before the first
     naive = units.load(again, decision.serves)
     assert (decision.outcome, decision.trained) == ("fall_back", None)
     assert (naive.method, naive.trained_cutoff) == (SEASONAL_NAIVE, ASKED)
     assert decided(second, helps=False).serves == naive.version
+    learnt = replace(decision, measurements={}, serves=second)
+    monkeypatch.setattr(replay_decisions, "_asked", lambda *_: [learnt])
     assert decided(second, helps=True).serves == first
-    monkeypatch.setattr(replay_decisions, "_asked", lambda *_: [decision])
+    assert decided(second, helps=True).measurements[replay_decisions.FELL_BACK] == first
+    monkeypatch.setattr(replay_decisions, "_asked", lambda *_: [decision, learnt])
     assert decided(second, helps=True).serves == naive.version  # before it served the last week
     monkeypatch.undo()
     monkeypatch.setattr(monitoring, "decide", lost)

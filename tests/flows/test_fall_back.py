@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
 
-from checks import monitoring
+from checks import monitoring, replay_decisions
 from checks.policies import policy
 from checks.replay import Replay, day, issued, load, snapshot_of
 from checks.replay_decisions import serving
@@ -25,6 +25,17 @@ from serving.deploy import DeployFailed
 LOST = [date(2017, 10, 1), date(2017, 10, 8)]
 
 
+def model(version: str, method: str = LIGHTGBM) -> SimpleNamespace:
+    return SimpleNamespace(version=version, method=method, repeats=method != LIGHTGBM)
+
+
+def repeating(method: str) -> tuple[SimpleNamespace, SimpleNamespace]:
+    """The training and the data of the model that repeats the last week."""
+    made = dict.fromkeys(("horizon", "trained_cutoff", "snapshot_id", "feature_service"))
+    manifest = SimpleNamespace(method=method, version="last week", **made)
+    return SimpleNamespace(manifest=manifest), SimpleNamespace(snapshot_id="s1")
+
+
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the flow did, in order; version 7 of lightgbm serves, and nothing helps."""
@@ -35,17 +46,14 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(flow, "writing", nullcontext)
     monkeypatch.setattr(flow, "take_snapshot", lambda _settings: Path("s1"))
-    monkeypatch.setattr(flow, "better_before", lambda *_: None)
-    monkeypatch.setattr(flow, "collect", lambda *_: SimpleNamespace(snapshot_id="s1"))
-    training = SimpleNamespace(manifest=SimpleNamespace(method=SEASONAL_NAIVE))
-    monkeypatch.setattr(flow, "calibrate", lambda _data: training)
-    monkeypatch.setattr(flow, "may_serve", lambda *_: True)
+    monkeypatch.setattr(flow, "before_that_loads", lambda *_: None)
+    monkeypatch.setattr(flow, "calibrate", lambda *_: repeating(SEASONAL_NAIVE))
+    monkeypatch.setattr(flow, "beats_naive", lambda *_: False)
     monkeypatch.setattr(flow, "register", lambda *_: "8")
     monkeypatch.setattr(flow, "rehearse", note("rehearse", []))
     monkeypatch.setattr(flow, "deploy", lambda: did.append(("deploy",)))
     monkeypatch.setattr(flow, "rollback", lambda why, version: did.append(("back", version, why)))
-    champion = SimpleNamespace(version="7", method="lightgbm")
-    monkeypatch.setattr(flow.registry, "load", lambda _settings: champion)
+    monkeypatch.setattr(flow.registry, "load", lambda _settings: model("7"))
     monkeypatch.setattr(
         flow.registry, "promote", lambda _s, v, **said: did.append(("promote", v, said["why"]))
     )
@@ -64,7 +72,8 @@ def test_without_help_seasonal_naive_is_rehearsed_promoted_and_deployed(done: li
 def test_a_version_before_that_helps_serves_again(
     done: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "better_before", lambda _s, _snapshot, lost: "6" if lost else None)
+    monkeypatch.setattr(flow, "before_that_loads", lambda *_: model("6"))
+    monkeypatch.setattr(flow, "beats_naive", lambda *_: True)
     flow.fall_back.fn("2 weeks lost", LOST)
     assert done == [("back", 6, "2 weeks lost")]
 
@@ -72,8 +81,7 @@ def test_a_version_before_that_helps_serves_again(
 def test_seasonal_naive_does_not_fall_back_to_itself(
     done: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    champion = SimpleNamespace(version="8", method=SEASONAL_NAIVE)
-    monkeypatch.setattr(flow.registry, "load", lambda _settings: champion)
+    monkeypatch.setattr(flow.registry, "load", lambda _settings: model("8", SEASONAL_NAIVE))
     monkeypatch.setattr(flow, "current_version", lambda _settings: "8")
     flow.fall_back.fn("2 weeks lost", LOST)
     assert done == []
@@ -88,58 +96,74 @@ def test_seasonal_naive_does_not_fall_back_to_itself(
         OtherCode("Model version 6 has a manifest of another shape"),
         Unusable("6/booster.txt does not have the SHA-256"),
         NoChampion("The registry has no version '6'"),
-        StaleFeatures("The feature store holds no rows of 2017-09-03"),
     ],
 )
-def test_a_version_before_that_cannot_be_asked_is_none_and_the_log_says_why(
+def test_a_version_before_that_cannot_be_loaded_is_none_and_the_log_says_why(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(flow, "get_run_logger", lambda: logging.getLogger("flow"))
-    before = SimpleNamespace(version="6", method="lightgbm")
-    loads = isinstance(error, StaleFeatures)
     monkeypatch.setattr(flow.registry, "version_of", lambda *_: "6")
-    monkeypatch.setattr(flow.registry, "load", (lambda *_: before) if loads else fails)
+    monkeypatch.setattr(flow.registry, "load", fails)
+    assert flow.before_that_loads.fn(Settings(_env_file=None)) is None
+    assert str(error) in caplog.text
+
+
+def test_a_model_whose_features_of_those_weeks_are_gone_beats_nobody_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise StaleFeatures("The feature store holds no rows of 2017-09-03")
+
+    monkeypatch.setattr(flow, "get_run_logger", lambda: logging.getLogger("flow"))
+    monkeypatch.setattr(flow, "writing", nullcontext)
     monkeypatch.setattr(flow, "connect", nullcontext)
     monkeypatch.setattr(flow.ledger, "issued_forecasts", lambda *_: None)
-    monkeypatch.setattr(flow.monitoring, "would_have_helped", lambda *_, **__: fails())
-    asked = flow.better_before.fn
-    assert asked(Settings(_env_file=None), Path("s1"), LOST) is None
-    assert str(error) in caplog.text
-    monkeypatch.setattr(flow.registry, "load", lambda *_: before)
-    monkeypatch.setattr(flow, "_helps", lambda *_: True)
-    assert asked(Settings(_env_file=None), Path("s1"), LOST) == "6"
-    monkeypatch.setattr(flow.registry, "load", lambda *_: SimpleNamespace(method=SEASONAL_NAIVE))
-    assert asked(Settings(_env_file=None), Path("s1"), LOST) is None
+    monkeypatch.setattr(flow.monitoring, "would_have_helped", fails)
+    asked = flow.beats_naive.fn
+    assert not asked(Settings(_env_file=None), Path("s1"), cast(Forecaster, model("6")), "7", LOST)
+    assert "no rows of 2017-09-03" in caplog.text
 
 
 def test_a_last_week_that_would_have_lost_too_does_not_serve(
     done: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "may_serve", lambda *_: False)
+    monkeypatch.setattr(flow, "calibrate", lambda *_: repeating(NAIVE))
     assert "7 serves on" in str(flow.fall_back.fn("2 weeks lost", LOST))
     assert done == []
 
 
-@pytest.mark.parametrize(
-    ("method", "lost", "helps", "serves"),
-    [
-        (SEASONAL_NAIVE, LOST, False, True),  # daily: it is what won the weeks
-        (NAIVE, LOST, False, False),
-        (NAIVE, LOST, True, True),
-        (NAIVE, [], False, True),  # by hand
-    ],
-)
-def test_in_weekly_data_the_last_week_has_to_beat_last_year(
-    method: str, lost: list[date], helps: bool, serves: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", [SEASONAL_NAIVE, NAIVE])  # daily and weekly data
+@pytest.mark.parametrize("before", [None, model("6"), model("6", SEASONAL_NAIVE)])
+@pytest.mark.parametrize("winners", [(), ("6",), ("last week",), ("6", "last week")])
+def test_a_replay_falls_back_as_the_deployment_does(
+    done: list[Any],
+    replayed: Replay,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    before: Any,
+    winners: tuple[str, ...],
 ) -> None:
-    made = dict.fromkeys(("version", "horizon", "trained_cutoff", "snapshot_id", "feature_service"))
-    training = SimpleNamespace(manifest=SimpleNamespace(method=method, **made))
-    monkeypatch.setattr(flow, "_helps", lambda *_: helps)
-    settings = Settings(_env_file=None)
-    assert flow.may_serve.fn(settings, Path("s1"), training, lost) is serves
+    monkeypatch.setattr(flow, "before_that_loads", lambda *_: before)
+    monkeypatch.setattr(flow, "calibrate", lambda *_: repeating(method))
+    monkeypatch.setattr(flow, "beats_naive", lambda _s, _f, asked, *_: asked.version in winners)
+    flow.fall_back.fn("2 weeks lost", LOST)
+    moves = [str(did[1]) for did in done if did[0] in ("back", "promote")]
+    deployed = {"8": "last week"}.get(moves[0], moves[0]) if moves else "7"
+
+    models = {"6": before, "last week": model("last week", method)}
+    monkeypatch.setattr(replay_decisions, "load", lambda _r, version: models[version])
+    monkeypatch.setattr(replay_decisions, "previous", lambda *_: before and before.version)
+    monkeypatch.setattr(replay_decisions, "calibrate_last_week", lambda *_: "last week")
+    monkeypatch.setattr(replay_decisions, "ledger_of", lambda *_: None)
+    monkeypatch.setattr(
+        monitoring, "would_have_helped", lambda _s, _f, asked, **_: asked.version in winners
+    )
+    champion = cast(Forecaster, model("7"))
+    chosen = replay_decisions._fall_back(replayed, policy("gated"), champion, replayed.until, LOST)
+    assert chosen.version == deployed
 
 
 def test_faults_of_the_rehearsal_keep_what_serves(

@@ -37,7 +37,7 @@ class ArithmeticModel:
 
     horizon, trained_cutoff, feature_service = 28, CUTOFF, FEATURE_SERVICE
     snapshot_id, quantiles, steps = "s1", QUANTILES, Steps()
-    method = "arithmetic"
+    method, repeats = "arithmetic", False
 
     def __init__(self, folder: Path) -> None:
         self.version = folder.name

@@ -103,16 +103,25 @@ def test_golden_requests_ask_it_for_forecasts_but_compare_no_units(
     assert tried.problems() == [] and tried.champion_units is None
 
 
-def test_whoever_follows_it_is_not_held_to_a_week_that_was_unlike_the_others(
+def test_whoever_follows_it_may_be_unlike_its_week_but_not_by_more_than_twice(
     state: Path, online: Any, folder: Path, service: ForecastService
 ) -> None:
     desk = rollout.Desk(Settings(state_dir=state, _env_file=None), lambda _settings: online.read)
     requests = rollout.golden_requests(desk.series("s1"), 28)
-    new = lambda: service._load(Path("3"))  # noqa: E731
-    tried = rollout.try_out(desk, requests, new, Forecaster.load(folder), each_plausible=True)
-    assert tried.problems() == [] and tried.champion_units is None
-    learnt = rollout.try_out(desk, requests, new, service._load(Path("1")), each_plausible=True)
-    assert learnt.problems()
+    repeats = Forecaster.load(folder)
+    asked = [desk.answer(repeats, request)[0]["y_hat"].sum() for request in requests]
+    one = [desk.answer(service._load(Path("1")), request)[0]["y_hat"].sum() for request in requests]
+
+    def problems(times: float, champion: Any) -> list[str]:
+        new = lambda: service._load(Path(f"{times:g}"))  # noqa: E731
+        return rollout.try_out(desk, requests, new, champion, each_plausible=True).problems()
+
+    fair = sum(asked) / sum(one)  # the arithmetic of version `fair` has as many units
+    assert problems(1.9 * fair, repeats) == problems(0.6 * fair, repeats) == []
+    assert problems(1.9, service._load(Path("1")))
+    # A gross error of the unit is told from an odd week all the same.
+    assert "outside 0.5 to 2.0" in problems(2.2 * fair, repeats)[0]
+    assert "outside 0.5 to 2.0" in problems(0.4 * fair, repeats)[0]
 
 
 def test_a_watch_does_not_compare_its_units(
@@ -129,14 +138,19 @@ def test_a_watch_does_not_compare_its_units(
         assert bool(seen.problems()) is refused
 
 
-def test_a_watch_does_not_hold_whoever_follows_it_to_its_units(
+def test_a_watch_holds_whoever_follows_it_to_half_and_twice_its_units(
     folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(state_dir=state, _env_file=None)
-    answers = iter(Tried(100, (), units, None, 10.0, None) for units in (500.0, 50.0))
-    monkeypatch.setattr(rollout, "probe", lambda *_: next(answers))
     asked = {"snapshot_id": "s1", "horizon": 28}
-    serves = iter([{"version": "9", "method": SEASONAL_NAIVE}, {"version": "10"}])
-    monkeypatch.setattr(rollout, "served_model", lambda _s: {**asked, **next(serves)})
-    before = rollout.observe(settings)
-    assert rollout.watch(settings, "10", before, NOW).problems() == []
+
+    def problems(units: float) -> list[str]:
+        answers = iter(Tried(100, (), sold, None, 10.0, None) for sold in (500.0, units))
+        monkeypatch.setattr(rollout, "probe", lambda *_: next(answers))
+        serves = iter([{"version": "9", "method": SEASONAL_NAIVE}, {"version": "10"}])
+        monkeypatch.setattr(rollout, "served_model", lambda _s: {**asked, **next(serves)})
+        before = rollout.observe(settings)
+        return rollout.watch(settings, "10", before, NOW).problems()
+
+    assert problems(260.0) == problems(990.0) == []
+    assert problems(50.0) == ["forecasts are 0.10 times the champion's, outside 0.5 to 2.0"]
