@@ -31,6 +31,14 @@ def cdf(y: Matrix, mean: Matrix, dispersion: Matrix) -> Matrix:
     return p
 
 
+def log_density(y: Matrix, mean: Matrix, dispersion: Matrix | float) -> Matrix:
+    """Log probability elementwise of a negative binomial count, of y >= 0 and mean > 0."""
+    size = 1 / np.asarray(dispersion)
+    ways = gammaln(y + size) - gammaln(size) - gammaln(y + 1)
+    rate = mean / size
+    return np.asarray(ways + y * np.log(rate / (1 + rate)) - size * np.log1p(rate))
+
+
 def quantiles(p: Matrix, mean: Matrix, dispersion: Matrix) -> Matrix:
     """Least y with P(Y <= y) >= p, for `p` (n, q), `mean` and `dispersion` (n,); (n, q).
 
@@ -54,15 +62,17 @@ def _gamma_width(mean: Matrix, dispersion: Matrix) -> Matrix:
 def tables(mean: Matrix, dispersion: Matrix) -> Iterator[tuple[NDArray[np.intp], Matrix]]:
     """Row numbers and P(Y <= 0), P(Y <= 1), … of them, for rows with 0 < mean <= LARGE.
 
-    Rows of like means come together, as a table is as wide as its largest mean asks for.
+    Rows of like reach come together, as a table is as wide as the farthest of its rows asks for.
     """
     wanted = np.flatnonzero((mean > 0) & (mean <= LARGE))
-    order = wanted[np.argsort(mean[wanted], kind="stable")]
-    for at in range(0, len(order), ROWS):
-        rows = order[at : at + ROWS]
+    m, a = mean[wanted], dispersion[wanted]
+    reach = m + 12 * np.sqrt(m + a * m * m) * np.maximum(1, np.sqrt(a)) + 15
+    near = np.argsort(reach, kind="stable")
+    for at in range(0, len(near), ROWS):
+        here = near[at : at + ROWS]
+        rows = wanted[here]
         m, a = np.maximum(mean[rows], TINY)[:, None], dispersion[rows][:, None]
-        reach = m + 12 * np.sqrt(m + a * m * m) * np.maximum(1, np.sqrt(a)) + 15
-        k = np.arange(int(reach.max()))[None, :]
+        k = np.arange(int(reach[here[-1]]))[None, :]
         kinds, which = np.unique(a, return_inverse=True)
         size = 1 / kinds[:, None]
         ways = gammaln(k + size) - gammaln(size) - gammaln(k + 1)

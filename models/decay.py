@@ -128,8 +128,7 @@ def coverage_80(
     rows = scored.filter(pl.col("y").is_not_null())
     if rows.is_empty():
         return None
-    y, y_hat, step = (rows[c].to_numpy() for c in ("y", "y_hat", "step"))
-    rows = rows.with_columns(inside=pl.Series(inside(y, y_hat, step, calibration, 0.8)))
+    rows = rows.with_columns(inside=pl.Series(inside(rows, calibration, 0.8)))
     stores = rows.group_by("store_id").agg(pl.col("inside").sum(), n=pl.len()).sort("store_id")
     hit, n = stores["inside"].to_numpy(), stores["n"].to_numpy()
     rng = np.random.default_rng(seed)

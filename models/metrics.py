@@ -191,8 +191,7 @@ def coverage_of_counts(scored: pl.DataFrame, calibration: Calibration) -> float:
     `coverage` counts the ends of an interval whole, and holds more of a count than the level says.
     """
     rows = scored.filter(pl.col("y").is_not_null())
-    y, y_hat, step = (rows[c].to_numpy() for c in ("y", "y_hat", "step"))
-    return float(inside(y, y_hat, step, calibration, 0.8).mean()) if len(y) else float("nan")
+    return float(inside(rows, calibration, 0.8).mean()) if rows.height else float("nan")
 
 
 def coverage(scored: pl.DataFrame, low: str, high: str) -> dict[str, float]:

@@ -170,12 +170,13 @@ def sample(
     Deterministic; a series' paths depend neither on the other rows nor on the number of steps.
     """
     shocks = _Shocks(dependence, calibration.horizon, draws, seed)
+    times = calibration.times(pl.Series([item for _, item in keys], dtype=pl.String))
     n, steps = y_hat.shape
     order = np.argsort(y_hat.sum(axis=1), kind="stable")
     weight = SCORES * np.exp(-(SCORES**2) / 2) / np.sqrt(2 * np.pi) * (2 * REACH / CELLS)
     for at in range(0, n, CHUNK):
         rows = order[at : at + CHUNK]
-        table = _tables(y_hat[rows], calibration)
+        table = _tables(y_hat[rows], times[rows], calibration)
         response = np.maximum(table.reshape(len(rows), steps, CELLS) @ weight, 1e-9)
         for k, row in enumerate(rows):
             mean, answer = y_hat[row], response[k]
@@ -204,11 +205,14 @@ def _look_up(score: Draws, table: Draws) -> Draws:
     return table.ravel()[cell]
 
 
-def _tables(y_hat: Matrix, calibration: Calibration) -> Draws:
-    """Quantiles (n * steps, CELLS) of every day (n, steps) at the probabilities of SCORES."""
+def _tables(y_hat: Matrix, times: Matrix, calibration: Calibration) -> Draws:
+    """Quantiles (n * steps, CELLS) of every day (n, steps) at the probabilities of SCORES.
+
+    `times` (n,) are those of the series' items.
+    """
     n, steps = y_hat.shape
     mean, step = y_hat.ravel(), np.tile(np.arange(1, steps + 1), n)
-    spread = calibration.spread(mean)
+    spread = calibration.spread(mean, times.repeat(steps))
     cell, ranks = calibration.cells(mean, step)
     result = np.zeros((len(mean), CELLS), dtype=np.float32)
     for rows, table in counts.tables(mean, spread):

@@ -5,7 +5,6 @@ from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
-import numpy as np
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
@@ -45,18 +44,15 @@ class Training:
 
 
 def _calibration(folds: list[pl.DataFrame], horizon: int) -> conformal.Calibration:
-    rows = pl.concat(folds).filter(pl.col("y").is_not_null())
-    y, y_hat, step = (rows[c].to_numpy() for c in ("y", "y_hat", "step"))
-    return conformal.calibrate(y, y_hat, step, horizon=horizon)
+    return conformal.calibrate(pl.concat(folds), horizon=horizon)
 
 
 def _banded(scored: pl.DataFrame, calibration: conformal.Calibration) -> pl.DataFrame:
     y_hat, step = (scored[c].to_numpy() for c in ("y_hat", "step"))
-    bands = conformal.apply(y_hat, step, calibration, QUANTILES)
-    u = conformal.pit(scored["y"].fill_null(np.nan).to_numpy(), y_hat, step, calibration)
-    return scored.with_columns(
-        *(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)), u=pl.Series(u)
-    )
+    times = calibration.times(scored["item_id"])
+    bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
+    columns = [pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)]
+    return scored.with_columns(*columns, u=pl.Series(conformal.pit(scored, calibration)))
 
 
 def _judge(data: TrainingData, fold: Fold, holdout: pl.DataFrame, method: str) -> pl.DataFrame:

@@ -69,7 +69,5 @@ def hidden_series(bench: Bench, cutoff: date) -> tuple[float, float, float]:
     theirs = wrmsse(rows.with_columns(y_hat="by_share"), scales)["series"]
     table = model.manifest.calibration
     wide = widened(table, level_error(known, table))
-    open_days = rows.filter(pl.col("y_hat") > 0)
-    y, y_hat, step = (open_days[c].to_numpy() for c in ("y", "y_hat", "step"))
-    u = pit(y, y_hat, step, wide)
+    u = pit(rows.filter(pl.col("y_hat") > 0), wide)
     return own, theirs, float(((u > 0.1) & (u < 0.9)).mean())

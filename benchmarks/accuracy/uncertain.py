@@ -21,9 +21,8 @@ def with_pit(bench: Bench, rows: pl.DataFrame) -> pl.DataFrame:
     for (origin,), part in rows.filter(pl.col("y").is_not_null()).group_by("cutoff"):
         assert isinstance(origin, date)
         cutoff = max(c for c in bench.cutoffs if c <= origin)
-        y, y_hat, step = (part[c].to_numpy() for c in ("y", "y_hat", "step"))
         calibration = trained(bench, cutoff).manifest.calibration
-        u = conformal.pit(y, y_hat, step, calibration, seed=bench.settings.seed)
+        u = conformal.pit(part, calibration, seed=bench.settings.seed)
         tiers = tiers_of(bench.features(origin))
         parts.append(part.with_columns(u=pl.Series(u)).join(tiers, on=KEYS, how="left"))
     return pl.concat(parts)
@@ -71,14 +70,10 @@ def conformal_loss(bench: Bench, rows: pl.DataFrame, model: str) -> float:
     for cutoff in bench.cutoffs:
         past = own.filter(pl.col("cutoff") == cutoff - timedelta(days=horizon))
         now = own.filter(pl.col("cutoff") == cutoff)
-        calibration = conformal.calibrate(
-            *(past[c].to_numpy() for c in ("y", "y_hat", "step")),
-            horizon=horizon,
-            seed=bench.settings.seed,
-        )
-        bands = conformal.apply(
-            now["y_hat"].to_numpy(), now["step"].to_numpy(), calibration, QUANTILES
-        )
+        calibration = conformal.calibrate(past, horizon=horizon, seed=bench.settings.seed)
+        y_hat, step = (now[c].to_numpy() for c in ("y_hat", "step"))
+        times = calibration.times(now["item_id"])
+        bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
         bands = np.where((now["y_hat"] == 0).to_numpy()[:, None], 0.0, bands)
         parts.append(
             now.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))

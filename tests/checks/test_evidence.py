@@ -22,7 +22,7 @@ NOW = datetime.fromisoformat("2017-09-11T10:00:00+00:00")
 
 MODEL: Any = SimpleNamespace(
     version="3",
-    calibration=Calibration(28, [], [0.1], [[list(GRID)] * LEADS]),
+    calibration=Calibration(28, [], [0.1], {}, [[list(GRID)] * LEADS]),
     backtest={"naive ratio": 0.5},
 )
 

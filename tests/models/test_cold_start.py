@@ -92,15 +92,17 @@ def test_the_error_of_guessed_levels_widens_the_dispersion() -> None:
     rng = np.random.default_rng(1)
     y_hat = rng.gamma(1, 5, 6000)
     step = rng.integers(1, 29, 6000)
-    table = conformal.calibrate(rng.poisson(y_hat).astype(float), y_hat, step, horizon=28)
+    days = pl.DataFrame({"item_id": "A|x", "y_hat": y_hat, "step": step})
+    known = days.with_columns(y=pl.Series(rng.poisson(y_hat).astype(float)))
+    table = conformal.calibrate(known, horizon=28)
     sure, unsure = (cold_start.level_error(chain(n), table) for n in (0.0, 0.5))
     assert max(sure) < 1e-9 and 0.1 < np.mean(unsure) < 0.9
     wide = cold_start.widened(table, unsure)
     true = y_hat * rng.lognormal(0, np.mean(unsure) ** 0.5 * 0.9, 6000)  # levels that were guessed
-    y = rng.poisson(true).astype(float)
+    new = days.with_columns(y=pl.Series(rng.poisson(true).astype(float)))
     shares = []
     for calibration in (table, wide):
-        u = conformal.pit(y, y_hat, step, calibration)
+        u = conformal.pit(new, calibration)
         shares.append(((u > 0.1) & (u < 0.9)).mean())
     assert shares[0] < 0.72 < shares[1]
 

@@ -107,11 +107,12 @@ def test_weeks_no_better_than_naive_count_from_the_newest_back() -> None:
 def test_coverage_has_wider_bounds_when_a_store_misses_as_a_whole() -> None:
     rng = np.random.default_rng(1)
     together = np.repeat(rng.random(50) < 0.8, 40)
-    plain = Calibration(28, [], [0.1], [[list(GRID)] * LEADS])
+    plain = Calibration(28, [], [0.1], {}, [[list(GRID)] * LEADS])
     alone = rng.permutation(together)
     found = []
     for inside in (together, alone):
-        frame = pl.DataFrame({"store_id": np.repeat([f"s{k}" for k in range(50)], 40)})
+        stores = np.repeat([f"s{k}" for k in range(50)], 40)
+        frame = pl.DataFrame({"store_id": stores}).with_columns(item_id=pl.lit("i"))
         frame = frame.with_columns(y=pl.Series(np.where(inside, 5.0, 30.0)))
         frame = frame.with_columns(y_hat=5.0, step=pl.lit(3))
         found.append(coverage_80(frame, plain, draws=400, seed=1))
@@ -122,7 +123,7 @@ def test_coverage_has_wider_bounds_when_a_store_misses_as_a_whole() -> None:
 
 
 def test_without_an_actual_there_is_no_coverage(scored: pl.DataFrame) -> None:
-    plain = Calibration(28, [], [0.1], [[list(GRID)] * LEADS])
+    plain = Calibration(28, [], [0.1], {}, [[list(GRID)] * LEADS])
     assert coverage_80(scored.clear(), plain, draws=10, seed=1) is None
     blank = scored.with_columns(pl.lit(None, pl.Float64).alias("y"))
     assert coverage_80(blank, plain, draws=10, seed=1) is None

@@ -18,7 +18,9 @@ SHOCKS = Dependence(0.0, 0.01, 0.0, 3.0, 0.0, 0.01, 0.05, {"s0": 10.0, "s1": 30.
 def table() -> Calibration:
     rng = np.random.default_rng(1)
     y_hat, step = rng.gamma(1, 5, 4000), rng.integers(1, H + 1, 4000)
-    return conformal.calibrate(rng.poisson(y_hat).astype(float), y_hat, step, horizon=H)
+    y = rng.poisson(y_hat).astype(float)
+    days = pl.DataFrame({"item_id": "A|x", "y": y, "y_hat": y_hat, "step": step})
+    return conformal.calibrate(days, horizon=H)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,8 @@ def forecasts(table: Calibration) -> pl.DataFrame:
         ds=pl.col("cutoff") + pl.duration(days="step"),
         y_hat=pl.Series(rng.gamma(1, 5, rows.height)),
     )
-    bands = conformal.apply(rows["y_hat"].to_numpy(), rows["step"].to_numpy(), table, QUANTILES)
+    y_hat, step, times = rows["y_hat"].to_numpy(), rows["step"].to_numpy(), np.ones(rows.height)
+    bands = conformal.apply(y_hat, step, times, table, QUANTILES)
     banded = rows.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
     return banded.select(FORECAST)
 

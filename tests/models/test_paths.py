@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -41,8 +42,7 @@ def scored() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(scored: pl.DataFrame) -> Calibration:
-    y, y_hat, step = (scored[c].to_numpy() for c in ("y", "y_hat", "step"))
-    return conformal.calibrate(y, y_hat, step, horizon=H)
+    return replace(conformal.calibrate(scored, horizon=H), items={"i1": 0.25, "i3": 4.0})
 
 
 def test_shocks_of_a_known_world_are_found(scored: pl.DataFrame) -> None:
@@ -81,9 +81,9 @@ def test_each_day_of_the_paths_has_the_calibrated_quantiles(table: Calibration) 
     keys = [("s0", f"i{k}") for k in range(5)]
     shocks = Dependence(0, 0.02, 0, 0.5, 0, 0.03, 0.05, {"s0": 5.0})
     drawn = dict(paths.sample(keys, y_hat, table, shocks, draws=20_000))
-    step = np.arange(1, H + 1)
+    step, times = np.arange(1, H + 1), table.times(pl.Series([item for _, item in keys]))
     for row in range(5):
-        exact = conformal.apply(y_hat[row], step, table, QUANTILES)
+        exact = conformal.apply(y_hat[row], step, times[row].repeat(H), table, QUANTILES)
         for i, q in enumerate(QUANTILES):
             below = (drawn[row] < exact[:, i : i + 1] - 1e-6).mean()
             up_to = (drawn[row] <= exact[:, i : i + 1] * 1.01 + 1e-6).mean()

@@ -14,7 +14,7 @@ from models.performance import SCORES, score
 CUTOFF = date(2017, 9, 10)
 ORIGIN = CUTOFF - timedelta(days=28)
 CLOSED = ("12-25",)
-PLAIN = Calibration(28, [], [0.1], [[list(GRID)] * LEADS])
+PLAIN = Calibration(28, [], [0.1], {}, [[list(GRID)] * LEADS])
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def folder(state: Path) -> Path:
         spec=MatrixSpec(("GROCERY", "MEAT"), "US", ("12-25",)),
         profile=(0.0,),
         blend=USUAL,
-        calibration=conformal.Calibration(28, [], [0.5], ranks),
+        calibration=conformal.Calibration(28, [], [0.5], {}, ranks),
         dependence=Dependence(0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.1, {"1": 30.0, "2": 30.0}),
         backtest={},
         method=SEASONAL_NAIVE,
