@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 import polars as pl
+from pydantic import ValidationError
 
 from data.settings import Settings
 from serving.api.forecasts import Change
@@ -19,7 +20,9 @@ from serving.keys import operator_headers
 
 SECONDS = 30.0
 TRIES = 4
-AGAIN = (429, 503)
+BACKOFF_SECONDS = 0.25  # before the second try, twice as long before each further one
+PATIENCE_SECONDS = 10.0  # who is told to wait longer than this is told the problem instead
+BUSY = (429, 503)
 
 Key = tuple[str, str]
 
@@ -32,11 +35,16 @@ class ApiProblem(RuntimeError):
         self.problem = problem
 
 
+class Unreachable(ConnectionError):
+    """No forecast API answered, at none of the tries."""
+
+
 class Client:
     """Asks one forecast API; use it as a context, it keeps its connection.
 
-    Without a URL it is the local stack's. A request that found nobody, or a server with too much
-    to do, is sent again up to three times; every other problem is raised as ApiProblem.
+    Without a URL it is the local stack's. A request that got no answer, 429 or 503 is sent up to
+    three times more, after a growing pause that is at least the answer's Retry-After; an override
+    is not. Then, and for every other problem, ApiProblem is raised, or Unreachable.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -179,21 +187,42 @@ class Client:
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         # An override is a new one each time: it is not sent again when its fate is unknown.
-        again = path != "/v1/overrides" or method == "GET"
-        for left in reversed(range(TRIES if again else 1)):
+        tries = 1 if (method, path) == ("POST", "/v1/overrides") else TRIES
+        for left in reversed(range(tries)):
+            wait = BACKOFF_SECONDS * 2 ** (tries - 1 - left)
             try:
                 answer = self._http.request(method, path, **request)
-            except httpx.TransportError:
+            except httpx.TransportError as error:
                 if not left:
-                    raise
+                    raise Unreachable(
+                        f"No forecast API answered at {self._http.base_url} "
+                        f"({type(error).__name__}, tries: {tries}); "
+                        "start it with `make up`, or name another one with Client(url)."
+                    ) from error
             else:
-                if answer.status_code not in AGAIN or not left:
+                asked = answer.headers.get("retry-after", "")
+                wait = max(wait, float(asked) if asked.isdigit() else 0.0)
+                if answer.status_code not in BUSY or not left or wait > PATIENCE_SECONDS:
                     break
-            time.sleep(0.25 * (TRIES - left))
+            time.sleep(wait)
         if answer.is_error:
-            raise ApiProblem(Problem.model_validate_json(answer.content))
+            raise ApiProblem(_problem(answer))
         told: dict[str, Any] = answer.json()
         return told
+
+
+def _problem(answer: httpx.Response) -> Problem:
+    try:
+        return Problem.model_validate_json(answer.content)
+    except ValidationError:  # not the API's own words, but those of a proxy before it
+        return Problem(
+            type="about:blank",
+            title=answer.reason_phrase,
+            status=answer.status_code,
+            detail=answer.text.strip()[:300],
+            instance=answer.url.path,
+            request_id="",
+        )
 
 
 def _named(series: Sequence[Key]) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,11 @@ class ForecastService:
     def _replayed(self) -> dict[str, str | None]:
         """Where the last replay is shown and what it recommends (checks.replay_report)."""
         found = self.settings.state_dir.glob("replay/*/results.json")
-        last = max(found, key=lambda path: path.stat().st_mtime, default=None)
+        changed, last = max(((path.stat().st_mtime_ns, path) for path in found), default=(0, None))
         if last is None:
             return {"replay_url": None, "replay_result": None}
         url = f"{self.settings.prefect_ui_url}/artifacts/key/replay"
-        return {"replay_url": url, "replay_result": json.loads(last.read_text())["sentence"]}
+        return {"replay_url": url, "replay_result": _recommended(last, changed)}
 
     def metadata(self, name: str, version: str | None) -> ModelMetadata:
         """What the served model takes and gives. Raises UnknownModel, NoChampion."""
@@ -248,6 +249,12 @@ class ForecastService:
                 f"({self._load_error.error.rstrip('.')}). Run the train deployment, then deploy."
             )
         raise NoChampion("No model is served yet; run the train deployment, then deploy.")
+
+
+@lru_cache(maxsize=1)
+def _recommended(results: Path, _changed: int) -> str:
+    """The sentence of a replay's results, read once per change of the file."""
+    return str(json.loads(results.read_text())["sentence"])
 
 
 def _try_out(model: Model, version: str) -> None:

@@ -1,4 +1,4 @@
-"""What all routes share: their threads, their problems' documents, the series of a path."""
+"""What all routes share: the lanes they are answered on, their problems, the series of a path."""
 
 import asyncio
 import inspect
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial, wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -15,13 +15,18 @@ from fastapi.exceptions import RequestValidationError
 from serving.problems import MEDIA_TYPE
 from serving.snapshots import Key
 
-THREADS = 8  # forecasts hold Python's lock for most of their time: more would only share it
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
 
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
+# Forecasts hold Python's lock for most of their time: more threads of small answers would only
+# wait for each other. A large one never stands before a small one, and nothing before a probe.
+SMALL = ThreadPoolExecutor(1, thread_name_prefix="small")
+LARGE = ThreadPoolExecutor(2, thread_name_prefix="large")
+PROBES = ThreadPoolExecutor(1, thread_name_prefix="probe")
 
 
 class Router(APIRouter):
-    """Answers plain functions in THREADS threads that stay, coroutines on the event loop.
+    """Answers plain functions on the lane LARGE, coroutines on the event loop.
 
     FastAPI would ask AnyIO for threads, which end with the task that started the loop. Ray Serve
     starts it in another way, and so AnyIO would start a thread for every request.
@@ -29,18 +34,20 @@ class Router(APIRouter):
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **about: Any) -> None:
         if not inspect.iscoroutinefunction(endpoint):
-            endpoint = _in_threads(endpoint)
+            endpoint = wraps(endpoint)(partial(on, LARGE, endpoint))
         super().add_api_route(path, endpoint, **about)
 
 
-def _in_threads(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(endpoint)
-    async def answer(**given: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        within = copy_context()  # of the request: Ray's name for it, among others
-        return await loop.run_in_executor(_threads, partial(within.run, endpoint, **given))
+async def on(
+    lane: ThreadPoolExecutor, work: Callable[P, Answer], *given: P.args, **named: P.kwargs
+) -> Answer:
+    """What `work` gives, done by a thread of the lane.
 
-    return answer
+    A request that is given up takes its work out of the lane unless it has begun.
+    """
+    within = copy_context()  # of the request: Ray's name for it, among others
+    call = partial(within.run, work, *given, **named)
+    return await asyncio.get_running_loop().run_in_executor(lane, call)
 
 
 PROBLEMS = {

@@ -14,17 +14,27 @@ from serving.api.forecasts import ForecastRequest, ForecastResponse, SeriesForec
 from serving.api.series import Series, SeriesPage, SeriesQuery
 from serving.forecasting import to_csv
 from serving.problems import request_id
-from serving.routes.answers import BODY, QUERY, SERIES, PathSeries, Router, problems
+from serving.routes.answers import (
+    BODY,
+    LARGE,
+    QUERY,
+    SERIES,
+    SMALL,
+    PathSeries,
+    Router,
+    on,
+    problems,
+)
 from serving.service import ForecastService
+from serving.snapshots import Key
 
 FRESH_SECONDS = 60
+FEW = 8  # series; their forecast takes hardly longer than that of one
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 
 def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
-    """Plain functions run in threads: while one request reads and forecasts a thousand series,
-    the event loop goes on answering others and the health checks.
-    """
+    """A few series have a lane of their own: they do not wait for a forecast of thousands."""
     router = Router(tags=["forecasts"])
 
     @router.post(
@@ -34,9 +44,13 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
         response_model=ForecastResponse,
         responses={**problems(*BODY), 200: CSV},
     )
-    def forecasts(request: ForecastRequest, http: Request) -> Response:
+    async def forecasts(request: ForecastRequest, http: Request) -> Response:
         """Forecasts of 1 to 1000 series, from the day after their cutoff."""
-        return _in_format(service.forecast(request, clock(), request_id(http.scope)), http)
+
+        def answer() -> Response:
+            return _in_format(service.forecast(request, clock(), request_id(http.scope)), http)
+
+        return await on(SMALL if _is_small(request) else LARGE, answer)
 
     @router.get(
         "/v1/forecasts/{store_id}/{item_id:path}",
@@ -45,10 +59,13 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
         response_model=ForecastResponse,
         responses={**problems(*SERIES), 200: CSV, 304: {"description": "It is the one you have."}},
     )
-    def forecast(
+    async def forecast(
         series: PathSeries, query: Annotated[SeriesForecastQuery, Query()], http: Request
     ) -> Response:
         """The forecast of one series; If-None-Match with its ETag asks whether it changed."""
+        return await on(SMALL, one, series, query, http)
+
+    def one(series: Key, query: SeriesForecastQuery, http: Request) -> Response:
         asked = query.model_dump(exclude_unset=True)
         if "quantiles" in asked:
             asked["quantiles"] = [float(q) for q in query.quantiles.split(",") if q]
@@ -79,6 +96,11 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
             raise RequestValidationError([{**found, "input": query.cursor}]) from error
 
     return router
+
+
+def _is_small(request: ForecastRequest) -> bool:
+    asked_of_few = request.series is not None and len(request.series) <= FEW
+    return asked_of_few and request.level == "series" and not request.what_if
 
 
 def _request(body: dict[str, Any]) -> ForecastRequest:

@@ -15,7 +15,7 @@ from serving.api.system import (
     Status,
 )
 from serving.metrics import Metrics
-from serving.routes.answers import Router, problems
+from serving.routes.answers import PROBES, Router, on, problems
 from serving.service import ForecastService
 
 ModelName = Annotated[str, Path(min_length=1, max_length=64, examples=["demand"])]
@@ -59,9 +59,9 @@ def routes(service: ForecastService, metrics: Metrics) -> Router:
         responses=problems(503),
         tags=["health"],
     )
-    def ready() -> Health:
+    async def ready() -> Health:
         """Forecasts can be made: a model is loaded and the feature store answers."""
-        return service.ready()
+        return await on(PROBES, service.ready)
 
     @router.get(
         "/metrics",
@@ -100,9 +100,9 @@ def _open_inference(router: Router, service: ForecastService) -> None:
         responses=problems(503),
         tags=["open inference protocol"],
     )
-    def server_ready() -> ServerReady:
+    async def server_ready() -> ServerReady:
         """Forecasts can be made."""
-        service.ready()
+        await on(PROBES, service.ready)
         return ServerReady(ready=True)
 
     @router.get(

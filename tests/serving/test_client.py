@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from data.settings import ROOT
 from serving import client as module
 from serving.api.forecasts import Change
-from serving.client import ApiProblem, Client
+from serving.client import ApiProblem, Client, Unreachable
 
 GROCERY, MEAT = ("1", "GROCERY"), ("1", "MEAT")
 
@@ -77,29 +77,107 @@ def test_a_problem_is_raised_with_what_the_api_said(api: Client) -> None:
     assert raised.value.problem.type.endswith("unknown-series")
 
 
-def test_who_is_not_there_or_busy_is_asked_again_but_no_override_twice(
-    api: Client, monkeypatch: pytest.MonkeyPatch
+def refused(status: int, **headers: str) -> httpx.Response:
+    problem = {"type": "t", "title": "T", "status": status, "detail": "d", "instance": "/"}
+    return httpx.Response(status, json={**problem, "request_id": "r"}, headers=headers)
+
+
+GOOD, GONE = httpx.Response(200, json={"version": "1"}), httpx.ConnectError("gone")
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that a client made, in seconds; none of them is waited for."""
+    pauses: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def told(slept: list[float]) -> list[Any]:
+    """What the next requests of `asking` come to; those that were made are gone from it."""
+    return []
+
+
+@pytest.fixture
+def asking(told: list[Any]) -> Client:
+    def answer(_: httpx.Request) -> httpx.Response:
+        found = told.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found  # type: ignore[no-any-return]
+
+    client = Client("http://forecasts")
+    client._http = httpx.Client(base_url="http://forecasts", transport=httpx.MockTransport(answer))
+    return client
+
+
+def test_who_is_not_there_or_busy_is_asked_again_after_a_growing_pause(
+    asking: Client, told: list[Any], slept: list[float]
 ) -> None:
-    good = httpx.Response(200, json={"version": "1"})
-    problem = {"type": "t", "title": "T", "status": 429, "detail": "d", "instance": "/"}
-    busy = httpx.Response(429, json={**problem, "request_id": "r"})
-    told: list[Any] = [httpx.ConnectError("gone"), busy, good]
+    told += [GONE, refused(503), refused(429), GOOD]
+    assert asking.model().version == "1"
+    assert slept == [0.25, 0.5, 1.0]
 
-    def request(*_: object, **__: object) -> httpx.Response:
-        answer = told.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
-    monkeypatch.setattr(api._http, "request", request)
-    assert api.model().version == "1"
-    told = [httpx.ConnectError("gone")] * 4
-    with pytest.raises(httpx.ConnectError):
-        api.model()
-    told = [httpx.ReadError("gone"), good]
-    with pytest.raises(httpx.ReadError):
-        api._ask("POST", "/v1/overrides")
-    assert told == [good]
+def test_the_pause_that_the_api_asks_for_is_kept(
+    asking: Client, told: list[Any], slept: list[float]
+) -> None:
+    told += [refused(429, **{"Retry-After": "3"}), GOOD]
+    assert asking.model().version == "1"
+    assert slept == [3.0]
+
+
+def test_a_pause_too_long_to_be_waited_for_is_a_problem_at_once(
+    asking: Client, told: list[Any], slept: list[float]
+) -> None:
+    told += [refused(503, **{"Retry-After": "3600"}), GOOD]
+    with pytest.raises(ApiProblem, match="503"):
+        asking.model()
+    assert slept == [] and told == [GOOD]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_who_stays_busy_is_asked_four_times_and_then_is_a_problem(
+    asking: Client, told: list[Any], status: int
+) -> None:
+    told += [refused(status)] * 4 + [GOOD]
+    with pytest.raises(ApiProblem, match=str(status)):
+        asking.model()
+    assert told == [GOOD]
+
+
+def test_who_never_answers_is_one_error_that_says_where_and_what_to_do(
+    asking: Client, told: list[Any]
+) -> None:
+    told += [GONE] * 4 + [GOOD]
+    with pytest.raises(Unreachable, match=r"http://forecasts \(ConnectError, tries: 4\); start"):
+        asking.model()
+    assert told == [GOOD]
+
+
+def test_what_a_proxy_says_instead_of_the_api_is_a_problem_too(
+    asking: Client, told: list[Any]
+) -> None:
+    told.append(httpx.Response(500, text="The replica died."))
+    with pytest.raises(ApiProblem, match="500 Internal Server Error: The replica died"):
+        asking.model()
+
+
+@pytest.mark.parametrize("end", [httpx.ReadError("gone"), refused(503)])
+def test_an_override_is_not_sent_twice(asking: Client, told: list[Any], end: Any) -> None:
+    told += [end, GOOD]
+    with pytest.raises((Unreachable, ApiProblem)):
+        asking._ask("POST", "/v1/overrides")
+    assert told == [GOOD]
+
+
+@pytest.mark.parametrize("status", [404, 422, 500])
+def test_other_problems_are_raised_at_once(asking: Client, told: list[Any], status: int) -> None:
+    told += [refused(status), GOOD]
+    with pytest.raises(ApiProblem, match=str(status)):
+        asking.model()
+    assert told == [GOOD]
 
 
 def test_the_examples_of_the_docs_run(api: Client, capsys: pytest.CaptureFixture[str]) -> None:

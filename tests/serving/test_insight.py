@@ -1,5 +1,7 @@
 """History, accuracy, decisions and exceptions over HTTP, from published Parquet."""
 
+import json
+import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -135,6 +137,23 @@ def test_the_status_says_how_fresh_all_is(client: TestClient, published: Path) -
     assert status["model_version"] == "1" and status["cutoff"] == "2017-09-10"
     assert status["published_at"] == "2017-09-11T12:00:00Z"
     assert status["replay_url"] is None and status["replay_result"] is None
+
+
+def test_status_reads_the_last_replay_again_only_when_its_file_changed(
+    client: TestClient, state: Path
+) -> None:
+    def replayed(name: str, sentence: str, at: int) -> str:
+        results = state / "replay" / name / "results.json"
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text(json.dumps({"sentence": sentence}))
+        os.utime(results, (at, at))
+        return str(client.get("/v1/status").json()["replay_result"])
+
+    assert replayed("first", "Keep the gate.", at=1000) == "Keep the gate."
+    assert replayed("first", "Not read.", at=1000) == "Keep the gate."
+    assert replayed("first", "Retrain monthly.", at=1001) == "Retrain monthly."
+    assert replayed("second", "Retrain weekly.", at=1002) == "Retrain weekly."
+    assert replayed("first", "Older.", at=1000) == "Retrain weekly."
 
 
 def test_series_are_searched_without_case(client: TestClient) -> None:

@@ -1,15 +1,12 @@
 """The REST API over HTTP, without Ray: what it answers and how it says no."""
 
-import asyncio
 import json
 import logging
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
@@ -21,8 +18,6 @@ from feature_repo.store import StaleFeatures
 from serving.api.forecasts import ForecastResponse
 from serving.api.series import SeriesPage
 from serving.api.system import Problem
-from serving.routes.answers import THREADS
-from serving.service import ForecastService
 
 GROCERY = {"store_id": "1", "item_id": "GROCERY"}
 MEAT = {"store_id": "1", "item_id": "MEAT"}
@@ -387,32 +382,3 @@ def test_a_ledger_that_can_not_be_written_leaves_answers_as_they_are(
     assert client.post("/v1/forecasts", json=body).is_success
     service._source.spool.close()
     assert service._source.spool.lost == 1
-
-
-def test_requests_share_threads_that_stay_also_under_a_loop_that_runs_for_ever(
-    client: TestClient, service: ForecastService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ray Serve starts its loop that way, under which AnyIO starts a thread for each request."""
-    forecast, seen = service.forecast, set[threading.Thread]()
-
-    def noting(*given: Any) -> Any:
-        seen.add(threading.current_thread())
-        return forecast(*given)
-
-    monkeypatch.setattr(service, "forecast", noting)
-    loop = asyncio.new_event_loop()
-    runner = threading.Thread(target=loop.run_forever)
-    runner.start()
-
-    async def ask() -> int:
-        transport = httpx.ASGITransport(app=client.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as web:
-            body = {"series": [GROCERY], "horizon": 1}
-            return (await web.post("/v1/forecasts", json=body)).status_code
-
-    for _ in range(2 * THREADS):
-        assert asyncio.run_coroutine_threadsafe(ask(), loop).result(20) == 200
-    loop.call_soon_threadsafe(loop.stop)
-    runner.join()
-    loop.close()
-    assert len(seen) <= THREADS
