@@ -199,7 +199,7 @@ class Clients:
     def __init__(self, settings: Settings) -> None:
         self.seen: set[tuple[int, str]] = set()
         self._url, self._stop = f"{settings.serve_url}/v1/forecasts", threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+        self._thread, self._answered = threading.Thread(target=self._ask), threading.Event()
 
     def _ask(self) -> None:
         body = {"series": [{"store_id": "1", "item_id": "MEAT"}], "horizon": 1}
@@ -207,9 +207,11 @@ class Clients:
             while not self._stop.is_set():
                 answer = client.post(self._url, json=body)
                 self.seen.add((answer.status_code, answer.json().get("model_version")))
+                self._answered.set()
 
     def __enter__(self) -> "Clients":
         self._thread.start()
+        assert self._answered.wait(20)
         return self
 
     def __exit__(self, *_: object) -> None:
