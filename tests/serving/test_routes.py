@@ -3,17 +3,12 @@
 import json
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from data import collection
 from feature_repo.store import StaleFeatures
 from serving.api.forecasts import ForecastResponse
 from serving.api.series import SeriesPage
@@ -271,6 +266,17 @@ def test_the_model_describes_itself(client: TestClient) -> None:
     }
 
 
+def test_the_model_is_described_as_the_inference_protocol_does(client: TestClient) -> None:
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get("/v2").json()["name"] == "shelfcast"
+    model = client.get("/v2/models/demand").json()
+    assert model == client.get("/v2/models/demand/versions/1").json()
+    assert model["versions"] == ["1"] and model["outputs"][0]["shape"] == [-1, 28]
+    for path in ("other", "demand/versions/2", "demand/versions/..%2f..%2fetc"):
+        assert client.get(f"/v2/models/{path}").status_code == 404
+
+
 def test_ready_needs_a_model_and_an_online_store_that_answers(
     bare_client: TestClient, configure: Callable[[str | None], None], online: Any
 ) -> None:
@@ -310,75 +316,3 @@ def test_every_problem_that_is_documented_is_a_problem(client: TestClient) -> No
             for status, answer in operation["responses"].items():
                 problem = "application/problem+json" in answer.get("content", {})
                 assert problem == (int(status) >= 400)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
-)
-near_series = st.fixed_dictionaries(
-    {"store_id": st.sampled_from(["1", "2"]) | json_values},
-    optional={"item_id": st.sampled_from(["GROCERY", "MEAT"]) | json_values, "x": json_values},
-)
-near_requests = st.fixed_dictionaries(
-    {"series": st.lists(near_series, max_size=4) | json_values},
-    optional={
-        "horizon": st.integers(-2, 30) | json_values,
-        "quantiles": st.lists(st.sampled_from([0.1, 0.5, 0.9]) | st.floats()) | json_values,
-        "extra": json_values,
-    },
-)
-
-
-@settings(
-    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
-@given(body=near_requests | json_values)
-def test_no_json_body_makes_the_server_fail(client: TestClient, body: Any) -> None:
-    headers = {"Content-Type": "application/json"}
-    answer = client.post("/v1/forecasts", content=json.dumps(body), headers=headers)
-    assert answer.status_code in (200, 404, 422)
-    assert "NaN" not in answer.text or answer.status_code == 422
-
-
-@settings(
-    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
-@given(body=st.binary(max_size=200))
-def test_no_bytes_make_the_server_fail(client: TestClient, body: bytes) -> None:
-    headers = {"Content-Type": "application/json"}
-    answer = client.post("/v1/forecasts", content=body, headers=headers)
-    assert answer.status_code in (400, 422)
-
-
-def spooled(service: Any, state: Path) -> Any:
-    service._source.spool.close()
-    (file,) = collection.spool_files(state / "spool", datetime.now(UTC))
-    return collection.read_spooled(file.read_bytes())
-
-
-def test_answers_and_errors_reach_the_ledger(client: TestClient, service: Any, state: Path) -> None:
-    body = {"series": [{"store_id": "1", "item_id": "MEAT"}], "horizon": 7, "quantiles": []}
-    assert client.post("/v1/forecasts", json=body, headers={"X-Request-ID": "r9"}).is_success
-    assert client.post("/v1/forecasts", json={**body, "horizon": 99}).status_code == 422
-    assert client.get("/made/up/by/a/client").status_code == 404
-    read = spooled(service, state)
-    rows = read.forecasts
-    assert rows.height == 7 and rows["request_id"].unique().to_list() == ["r9"]
-    assert rows["q0.9"].null_count() == 0  # all levels are kept, whatever was asked for
-    assert rows["snapshot_id"].unique().to_list() == ["s1"]
-    assert {(f.kind, f.detail) for f in read.failures} == {
-        ("api 422 invalid", "POST /v1/forecasts"),
-        ("api 404 no-such-route", "GET no route"),
-    }
-
-
-def test_a_ledger_that_can_not_be_written_leaves_answers_as_they_are(
-    client: TestClient, service: Any, state: Path
-) -> None:
-    (state / "spool").write_text("no folder")
-    body = {"series": [{"store_id": "1", "item_id": "MEAT"}]}
-    assert client.post("/v1/forecasts", json=body).is_success
-    service._source.spool.close()
-    assert service._source.spool.lost == 1
