@@ -130,9 +130,7 @@ def m5_side(settings: Settings, version: str, side: str, series: int) -> dict[st
     )
     plan, spec = pl.DataFrame(), model.manifest.spec
     if side == "raw":
-        x, _ = design_matrix(many, plan, HORIZON, spec)
-        ready = x.astype(np.float32)
-        del x
+        ready, _ = design_matrix(many, plan, HORIZON, spec)
         start = time.perf_counter()
         model.booster.predict(ready, num_threads=2)
     else:

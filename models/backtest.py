@@ -19,6 +19,7 @@ from models.blend import USUAL, Blend
 from models.dataset import (
     Matrix,
     MatrixSpec,
+    Rows,
     actuals,
     design_matrix,
     history,
@@ -65,9 +66,8 @@ class TrainingData:
         return actuals(grid, self.sales, until=self.cutoff, steps=self.spec.steps)
 
     @cached_property
-    def matrix(self) -> tuple[Matrix, NDArray[np.bool_]]:
-        x, closed = design_matrix(self.features, self.plan, self.horizon, self.spec)
-        return x.astype(np.float32), closed
+    def matrix(self) -> tuple[Rows, NDArray[np.bool_]]:
+        return design_matrix(self.features, self.plan, self.horizon, self.spec)
 
     def training_set(self, until: date) -> lgb.Dataset:
         """The training rows of a day, binned."""
@@ -80,7 +80,7 @@ class TrainingData:
             return partial(gbm.fit, self.training_set(until))
         return lambda params, seed: memory.fit(*self.training_rows(until), params, seed)
 
-    def training_rows(self, until: date) -> tuple[Matrix, Matrix]:
+    def training_rows(self, until: date) -> tuple[Rows, Matrix]:
         """Rows (n, INPUTS) and actuals of the grid's cutoffs, as far as they were over and known.
 
         They do not depend on the training's own cutoff, nor on where its folds lie. Of more than
@@ -149,7 +149,7 @@ class Fold:
     cutoff: date
     fit: Fit
     grid: pl.DataFrame
-    x: Matrix
+    x: Rows
     closed: NDArray[np.bool_]
     calendar: Matrix
     history: pl.DataFrame

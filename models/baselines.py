@@ -12,6 +12,7 @@ from models.dataset import (
     INPUTS,
     Matrix,
     MatrixSpec,
+    Rows,
     actuals,
     cutoff_dates,
     dense_grid,
@@ -65,17 +66,20 @@ def baseline_forecasts(
     )
 
 
-def _simple(x: Matrix, features: pl.DataFrame, horizon: int) -> dict[str, Matrix]:
+def _simple(x: Rows, features: pl.DataFrame, horizon: int) -> dict[str, Matrix]:
     """Baselines that need no fit; the last one is a level times the weekdays of the store."""
-    column = {name: x[:, INPUTS.index(name)] for name in INPUTS}
-    level = 0.6 * column["mean_56"] + 0.4 * column["mean_28"]
+
+    def column(name: str) -> Matrix:
+        return x[:, INPUTS.index(name)].astype(np.float64)
+
+    level = 0.6 * column("mean_56") + 0.4 * column("mean_28")
     return {
         NAIVE: np.repeat(features["lag_1"].to_numpy(), horizon),
-        SEASONAL_NAIVE: column["lag"],
-        "moving average 28": column["mean_28"],
-        MOVING_AVERAGE: column["mean_56"],
-        WEEKDAY_MEAN: column["dow_mean"],
-        LEVEL_BY_WEEKDAY: level * column["store_dow_index"],
+        SEASONAL_NAIVE: column("lag"),
+        "moving average 28": column("mean_28"),
+        MOVING_AVERAGE: column("mean_56"),
+        WEEKDAY_MEAN: column("dow_mean"),
+        LEVEL_BY_WEEKDAY: level * column("store_dow_index"),
     }
 
 

@@ -14,6 +14,7 @@ from data.steps import Steps
 from feature_repo.calendar import CALENDAR_FEATURES, calendar_matrix
 
 Matrix = NDArray[np.float64]
+Rows = NDArray[np.float32]  # what boosters read, (rows, len(INPUTS))
 
 PLAIN = [
     *(f"mean_{w}" for w in WINDOWS),
@@ -116,46 +117,44 @@ def _plan_of(
 
 def design_matrix(
     features: pl.DataFrame, plan: pl.DataFrame, horizon: int, spec: MatrixSpec
-) -> tuple[Matrix, NDArray[np.bool_]]:
+) -> tuple[Rows, NDArray[np.bool_]]:
     """Matrix (features.height * horizon, len(INPUTS)) and the mask of closed target days.
 
     `features` holds the fields of the feature service with `cutoff` as text or date; `plan` the
     promotion plan by target day, with a `price` on the days of a what-if. Rows are ordered by
     series, then by step.
     """
-    n = features.height
-    cutoffs = cutoff_dates(features).to_list()
-    calendars = {
-        c: calendar_matrix(c, horizon, spec.holiday_country, spec.steps) for c in set(cutoffs)
-    }
-    calendar = np.concatenate([calendars[c][0] for c in cutoffs])
-    closed = np.concatenate([calendars[c][1] for c in cutoffs])
-    weekday = _weekdays(cutoffs, horizon, spec.steps)
-    row = np.repeat(np.arange(n), horizon)
-    x = np.empty((n * horizon, len(INPUTS)))
-    x[:, 0] = np.tile(np.arange(1, horizon + 1), n)
+    n, cutoffs = features.height, cutoff_dates(features).to_list()
+    # In single precision and by broadcasting: of all series at once memory is what costs the time.
+    x, closed = np.empty((n, horizon, len(INPUTS)), np.float32), np.empty((n, horizon), bool)
+    x[:, :, 0] = np.arange(1, horizon + 1)
     at = 1 + len(CALENDAR_FEATURES)
-    x[:, 1:at] = calendar
-    x[:, at : at + len(PLAIN)] = numbers(features, PLAIN)[row]
+    for cutoff in set(cutoffs):
+        same = np.array([c == cutoff for c in cutoffs])
+        calendar = calendar_matrix(cutoff, horizon, spec.holiday_country, spec.steps)
+        x[same, :, 1:at], closed[same] = calendar
+    weekday = _weekdays(cutoffs, horizon, spec.steps)
+    x[:, :, at : at + len(PLAIN)] = numbers(features, PLAIN)[:, None]
     at += len(PLAIN)
-    x[:, at] = _same_weekday_lag(features, cutoffs, spec.steps)[row, weekday]
+    newest = _same_weekday_lag(features, cutoffs, spec.steps)
+    x[:, :, at] = np.take_along_axis(newest, weekday, axis=1)
     for offset, name in enumerate(BY_WEEKDAY[1:], start=1):
         week = numbers(features, [f"{name}_{d}" for d in WEEK])
-        x[:, at + offset] = week[row, weekday]
-    x[:, -3:-1] = _plan_columns(features, plan, horizon, spec.steps)
-    items = np.array([spec.codes.get(item, np.nan) for item in features["item_id"].to_list()])
-    x[:, -1] = items[row]
+        x[:, :, at + offset] = np.take_along_axis(week, weekday, axis=1)
+    x[:, :, -1] = np.array([[spec.codes.get(i, np.nan)] for i in features["item_id"].to_list()])
+    rows = x.reshape(n * horizon, len(INPUTS))
+    rows[:, -3:-1] = _plan_columns(features, plan, horizon, spec.steps)
     if "price" in plan.columns:
         ratio = INPUTS.index("price_ratio")
         given = _price_ratios(features, plan, horizon, spec.steps)
-        x[:, ratio] = np.where(np.isnan(given), x[:, ratio], given)
-    return x, closed
+        rows[:, ratio] = np.where(np.isnan(given), rows[:, ratio], given)
+    return rows, closed.ravel()
 
 
 def _weekdays(cutoffs: list[date], horizon: int, steps: Steps) -> NDArray[np.int_]:
-    """Weekday of each target step, 0 for Monday, (rows,)."""
+    """Weekday of each target step, 0 for Monday, (series, horizon)."""
     last = np.array([c.weekday() for c in cutoffs])[:, None]
-    return ((last + steps.days * np.arange(1, horizon + 1)) % 7).ravel()
+    return (last + steps.days * np.arange(1, horizon + 1)) % 7
 
 
 def _price_ratios(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, steps: Steps) -> Matrix:

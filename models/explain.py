@@ -4,7 +4,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset import INPUTS, Matrix
+from models.dataset import INPUTS, Matrix, Rows
 
 LAST = "last week"  # the one input of a model without a booster
 
@@ -37,7 +37,7 @@ def group_of(name: str) -> str:
 
 
 def drivers(
-    booster: lgb.Booster, x: Matrix, closed: NDArray[np.bool_]
+    booster: lgb.Booster, x: Rows, closed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], Matrix]:
     """Units (rows, inputs) that each input adds, and the base (rows,) that they are added to.
 
@@ -47,7 +47,7 @@ def drivers(
     turns it into a sum, each input getting L times its SHAP value: no rest is left, and the order
     of inputs plays no part (LMDI: Ang, Energy Policy 32, 2004). On closed days all is 0.
     """
-    shap = np.asarray(booster.predict(x.astype(np.float32), pred_contrib=True, num_threads=1))
+    shap = np.asarray(booster.predict(x, pred_contrib=True, num_threads=1))
     parts, base = shap[:, : len(INPUTS)], np.exp(shap[:, -1])
     total = parts.sum(axis=1)
     # expm1(t) / t tends to 1 where forecast and base are the same.

@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset import CATEGORICAL, INPUTS, Matrix
+from models.dataset import CATEGORICAL, INPUTS, Matrix, Rows
 
 FIXED: dict[str, object] = {
     "verbosity": -1,
@@ -32,10 +32,10 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-def dataset(x: Matrix, y: Matrix) -> lgb.Dataset:
+def dataset(x: Rows, y: Matrix) -> lgb.Dataset:
     """A binned dataset that fits of different parameters share."""
     return lgb.Dataset(
-        x.astype(np.float32),
+        x,
         y,
         feature_name=INPUTS,
         categorical_feature=CATEGORICAL,
@@ -60,7 +60,7 @@ class Memory:
     def __init__(self, folder: Path) -> None:
         self.folder, self.seconds = folder, 0.0
 
-    def fit(self, x: Matrix, y: Matrix, params: Mapping[str, object], seed: int) -> lgb.Booster:
+    def fit(self, x: Rows, y: Matrix, params: Mapping[str, object], seed: int) -> lgb.Booster:
         """The booster of these rows, parameters and seed; read from its text every time."""
         settings = json.dumps([FIXED, dict(params), seed], sort_keys=True)
         digest = hashlib.sha256(f"{settings} {x.shape}".encode())
@@ -81,8 +81,8 @@ class Memory:
         return lgb.Booster(model_str=kept["booster"])
 
 
-def predict(booster: lgb.Booster, x: Matrix, closed: NDArray[np.bool_]) -> Matrix:
+def predict(booster: lgb.Booster, x: Rows, closed: NDArray[np.bool_]) -> Matrix:
     """Expected units of each row, never negative; 0 on closed days."""
     threads = 1 if len(x) < 10_000 else 2
-    y_hat = np.asarray(booster.predict(x.astype(np.float32), num_threads=threads))
+    y_hat = np.asarray(booster.predict(x, num_threads=threads))
     return np.where(closed, 0.0, np.clip(y_hat, 0, None))

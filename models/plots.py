@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from data.schema import KEYS, QUANTILES
 from data.steps import Steps
 from models.backtest import TrainingData
-from models.dataset import INPUTS, Matrix
+from models.dataset import INPUTS, Rows
 from models.metrics import DEPARTMENT, LEAD_WEEK, levels_of
 from models.training import Training
 
@@ -173,7 +173,7 @@ def reliability_plot(pit: pl.DataFrame, levels: Sequence[float]) -> Figure:
     return figure
 
 
-def effects_plot(booster: lgb.Booster, x: Matrix) -> Figure:
+def effects_plot(booster: lgb.Booster, x: Rows) -> Figure:
     """SHAP values of the inputs that matter most, a dot per row (n, INPUTS) of a sample of rows.
 
     The booster gives them on the logarithm of units (Lundberg et al., Nature Machine Intelligence
@@ -181,7 +181,7 @@ def effects_plot(booster: lgb.Booster, x: Matrix) -> Figure:
     """
     rng = np.random.default_rng(0)
     rows = rng.choice(len(x), min(DOTS, len(x)), replace=False)
-    values = x[rows].astype(np.float32)
+    values = x[rows]
     factors = np.exp(np.asarray(booster.predict(values, pred_contrib=True))[:, : len(INPUTS)])
     shown = np.argsort(-np.abs(np.log(factors)).mean(axis=0))[:SHOWN]
     figure = Figure(figsize=(8, 6), layout="constrained")

@@ -17,7 +17,7 @@ from models import gbm
 from models.assembly import WARM_UP_DAYS
 from models.backtest import Fold, TrainingData
 from models.blend import USUAL, Blend
-from models.dataset import INPUTS, Matrix
+from models.dataset import INPUTS, Matrix, Rows
 from models.day_profile import calendar_forecast
 from models.search import best_parameters, tune
 
@@ -64,7 +64,7 @@ class Lab:
     folder: Path
     seed: int
     _folds: dict[date, Fold] = field(default_factory=dict)
-    _rows: dict[date, tuple[Matrix, Matrix]] = field(default_factory=dict)
+    _rows: dict[date, tuple[Rows, Matrix]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         files = [Path(__file__), Path(str(judge.__file__))]
@@ -143,7 +143,7 @@ class Lab:
             versions=data.versions.filter(later),
         )
 
-    def _training_rows(self, cell: Cell, data: TrainingData) -> tuple[Matrix, Matrix]:
+    def _training_rows(self, cell: Cell, data: TrainingData) -> tuple[Rows, Matrix]:
         """The rows of a fit; those of the newest fit on all sales stay in memory."""
         if data is not self.data:
             return data.training_rows(cell.fitted)
@@ -188,7 +188,7 @@ class Lab:
         return self.keep(name, make)
 
 
-def _blank(x: Matrix, columns: list[int]) -> Matrix:
+def _blank(x: Rows, columns: list[int]) -> Rows:
     """The matrix without what these columns hold: no tree can split on an input of NaN alone."""
     if not columns:
         return x
