@@ -1,0 +1,163 @@
+"""Result files agree with themselves, and what is not chance or time is computed once more."""
+
+import re
+from statistics import mean
+from typing import Any
+
+import polars as pl
+import pytest
+
+from benchmarks.accuracy import judge, world
+from benchmarks.accuracy.__main__ import HEADLINE, settings_of
+from benchmarks.accuracy.methods import Bench
+from benchmarks.report import RESULTS, read
+from benchmarks.worlds import SHIFTS
+from data.schema import KEYS
+from data.settings import Settings
+from models.baselines import baseline_forecasts
+from models.dataset import actuals, target_days
+from models.metrics import LEVELS, level_scales
+
+FILES = sorted(f.stem for f in RESULTS.glob("*.json") if f.stem != "thresholds")
+PAIRED = ("pipeline", "serving")  # their ratio is the median of pairs, not that of two medians
+MORE_IS_BETTER = re.compile(
+    r".*(throughput|goodput|_cases|batch_vs_loop|recall|right_layer|planted)"
+    r"|demo_series|series|weeks|policies|identical_on_rerun|oracle_gap|levels_with"
+)
+AROUND = re.compile(r"coverage_(80|95)")  # may be 0.02 from its target
+OF_RATIO = re.compile(r"other_data|.*_vs_")
+STRICT = re.compile(r".*_worst_level|cold_start|other_data")  # 1 is a draw, no win
+SIMPLE = ["naive", "seasonal naive", "moving average 28", "moving average 56"]
+SIMPLE += ["weekday mean", "level x weekday"]
+
+
+def rows(name: str) -> dict[str, dict[str, Any]]:
+    return {row["metric"]: row for row in read(name)["rows"]}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_ratio_is_ours_over_theirs(name: str) -> None:
+    for row in rows(name).values():
+        ours, theirs, ratio = row["ours"], row["theirs"], row["ratio"]
+        if not theirs:
+            assert ratio is None, row
+            continue
+        # Both sides are rounded to four places, the ratio to three or four.
+        room = 0.2 * ratio if name in PAIRED else 0.0005 + ratio * (5e-5 / ours + 5e-5 / theirs)
+        assert ratio == pytest.approx(ours / theirs, abs=room), row
+        assert row.get("low", ratio) <= ratio <= row.get("high", ratio), row
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_target_is_met_where_the_figure_says_so(name: str) -> None:
+    for metric, row in rows(name).items():
+        target = row["target"]
+        if target is None:
+            assert row["met"] is None, row
+            continue
+        found = row["ratio"] if OF_RATIO.match(metric) and row["ratio"] else row["ours"]
+        if AROUND.match(metric):
+            met = abs(found - target) <= 0.02
+        elif MORE_IS_BETTER.match(metric):
+            met = found >= target
+        else:
+            met = found < target if STRICT.match(metric) else found <= target
+        assert row["met"] is met, row
+
+
+def test_what_is_said_of_levels_follows_from_the_levels() -> None:
+    found = rows("accuracy")
+    wrmsse = {
+        tuple(metric.removeprefix("wrmsse ").split(": ")): row
+        for metric, row in found.items()
+        if metric.startswith("wrmsse ")
+    }
+    for (level, model), row in wrmsse.items():
+        if level == "mean":
+            own = [wrmsse[lv, model] for lv in judge.HEADLINE]
+            for side in ("ours", "theirs"):
+                assert row[side] == pytest.approx(mean(r[side] for r in own), abs=1e-4), row
+    means = {m: row for (level, m), row in wrmsse.items() if level == "mean"}
+    simple = min(r["theirs"] for m, r in means.items() if m not in ("mlforecast", "oracle"))
+    headline = found["wrmsse_mean_levels"]
+    assert (headline["ours"], headline["theirs"]) == (means["naive"]["ours"], simple)
+    for metric, against in (
+        ("wrmsse_vs_mlforecast_worst_level", lambda m: m == "mlforecast"),
+        ("wrmsse_vs_best_baseline_worst_level", lambda m: m not in ("mlforecast", "oracle")),
+    ):
+        worst = {
+            lv: max(r["ratio"] for (level, m), r in wrmsse.items() if level == lv and against(m))
+            for lv in LEVELS
+        }
+        level = found[metric]["unit"].removeprefix("WRMSSE ")
+        assert found[metric]["ratio"] == worst[level] == max(worst.values())
+    ends = [r["ours"] for m, r in found.items() if m.endswith("interval high")]
+    assert found["levels_with_interval_below_1"]["ours"] == sum(end < 1 for end in ends)
+    series = {m: r["theirs"] for (level, m), r in wrmsse.items() if level == "series"}
+    best = min(v for m, v in series.items() if m not in ("mlforecast", "oracle"))
+    gap = (best - wrmsse["series", "naive"]["ours"]) / (best - series["oracle"])
+    assert found["oracle_gap_closed_series"]["ours"] == pytest.approx(gap, abs=0.005)
+
+
+def test_the_summary_of_the_gate_follows_from_its_worlds() -> None:
+    found = rows("gates")
+    recall = [r["ours"] for m, r in found.items() if m.startswith("recall: ")]
+    shifts = {f"recall: {s.name} {x:+g} ({s.layer})" for s in SHIFTS for x in s.sizes}
+    assert {m for m in found if m.startswith("recall: ")} == {
+        s for s in shifts if "(none)" not in s
+    }
+    # Every world has as many seeds, so that their mean is that of all.
+    assert found["seeded_worlds"]["ours"] % len(recall) == 0
+    assert found["drift_recall"]["ours"] == pytest.approx(mean(recall), abs=1e-4)
+    assert all(
+        f"delay: {m.removeprefix('recall: ')}" in found
+        for m, r in found.items()
+        if m.startswith("recall: ") and r["ours"]
+    )
+
+
+def test_the_summary_of_the_replay_follows_from_its_policies() -> None:
+    found = rows("replay")
+    loss = {m.removeprefix("policy "): r["ours"] for m, r in found.items() if m[:7] == "policy "}
+    assert found["policies"]["ours"] == len(loss)
+    for name, own in loss.items():
+        against = found[f"against the least, {name}"]["ours"]
+        assert against == pytest.approx(own / min(loss.values()), abs=3e-4)
+        assert found[f"false retrains, {name}"]["ours"] <= found[f"retrainings, {name}"]["ours"]
+    said = found["recommendation"]["unit"]
+    chosen, least = re.findall(r"`([^`]+)`", said)
+    assert loss[least] == min(loss.values())
+    over = found[f"against the least, {chosen}"]["ours"] - 1
+    assert f"({over:+.1%}, " in said
+    for name in (chosen, least):
+        assert f"({found[f'training, {name}']['ours']:.0f}" in said
+        count = f"{found[f'retrainings, {name}']['ours']:.0f}".replace("0", "no")
+        assert f"{count} retrainings" in said
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The data of the benchmark of accuracy, loaded anew from the package."""
+    settings: Settings = settings_of(tmp_path_factory.mktemp("accuracy"))
+    world.load(settings)
+    made = Bench(settings, HEADLINE)
+    world.build_features(settings, world.snapshot_of(settings, HEADLINE[0]), HEADLINE)
+    return made
+
+
+def test_the_errors_of_simple_methods_are_what_they_were(bench: Bench) -> None:
+    steps, until, sums, scales = bench.settings.steps, bench.sales["ds"].max(), [], []
+    for origin in HEADLINE:
+        dense, features = bench.history(origin), bench.features(origin)
+        horizon = bench.settings.horizon
+        made = baseline_forecasts(features, dense, horizon, bench.spec, SIMPLE)
+        grid = target_days(bench.series.with_columns(cutoff=pl.lit(origin)), horizon, steps)
+        sold = actuals(grid, bench.sales, until=until, steps=steps)
+        scored = made.join(sold.select(*KEYS, "cutoff", "ds", "y"), on=[*KEYS, "cutoff", "ds"])
+        sums += [judge.errors(part) for _, part in scored.group_by("model")]
+        scales.append(judge.scale_table(level_scales(dense), origin))
+    table = judge.figures(judge.scaled(pl.concat(sums), pl.concat(scales)))
+    found, kept = table.select("model", "level", "wrmsse").rows(), rows("accuracy")
+    assert len(found) == len(SIMPLE) * len(LEVELS)
+    for model, level, value in found:
+        assert round(value, 4) == kept[f"wrmsse {level}: {model}"]["theirs"], (level, model)
