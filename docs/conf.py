@@ -10,5 +10,7 @@ exclude_patterns = ["_site", "report/pdf"]
 html_theme = "furo"
 html_title = "Shelfcast"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 suppress_warnings = ["myst.xref_missing"]  # links to files of the checkout; a test follows them
 html_theme_options = {"source_repository": "", "navigation_with_keys": True}

@@ -35,7 +35,8 @@ def settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "data/state" if name == "state_dir" else field.default
-        rows.append((f"`SHELFCAST_{name.upper()}`", f"`{default}`", str(field.description)))
+        shown = f"`{default}`" if default != "" else "empty"
+        rows.append((f"`SHELFCAST_{name.upper()}`", shown, str(field.description)))
     return _table(("variable", "default", "meaning"), rows)
 
 
