@@ -1,5 +1,6 @@
 """The commands of documents, typed on the real stack; after the main job, since they change it."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,10 @@ from data.warehouse import connect, query
 from stack.programs import environment
 from tests.told import COMMANDS, fences
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(shutil.which("curl") is None, reason="pages ask by curl, which is missing"),
+]
 
 
 def typed(settings: Settings, lines: str) -> subprocess.CompletedProcess[str]:
