@@ -125,14 +125,14 @@ def paired(replay: Replay, cutoff: date, new: str, kept: str) -> dict[str, Any]:
     """
     issue(replay, cutoff, {new})
     sample, settings = sample_of(replay), replay.settings
-    challenger = with_actuals(
-        issued(replay, cutoff, new),
-        sample.sales,
-        until=replay.end,
-        steps=settings.steps,
+    challenger, champion = (
+        with_actuals(
+            issued(replay, cutoff, version), sample.sales, until=replay.end, steps=settings.steps
+        )
+        for version in (new, kept)
     )
     scales = scales_of(challenger, sample.scales[0]["series"])
-    losses = paired_losses(challenger, issued(replay, cutoff, kept), scales)
+    losses = paired_losses(challenger, champion, scales)
     found = compare(losses, draws=DRAWS, seed=settings.seed)
     return {
         "new": new,

@@ -34,24 +34,34 @@ class Comparison:
 def paired_losses(
     challenger: pl.DataFrame, champion: pl.DataFrame, scales: pl.DataFrame
 ) -> pl.DataFrame:
-    """Scaled squared errors of both, `new` and `old`, on the rows that both forecast.
+    """Scaled squared errors of both, `new` and `old`, on the rows that have an actual.
 
-    Both frames have (store_id, item_id, cutoff, ds, y_hat), the challenger's `y` as well; rows
-    without an actual are left out. `scales` is (store_id, item_id, cutoff, scale, weight).
-    Raises ValueError when nothing is shared: a missing score is no evidence.
+    Both frames have (store_id, item_id, cutoff, ds, y_hat), the challenger's `y` as well. `scales`
+    is (store_id, item_id, cutoff, scale, weight). Raises ValueError unless both give a number for
+    the same series and days: without the rows that a model left out its loss would be less.
     """
-    rows = (
-        challenger.filter(pl.col("y").is_not_null())
-        .join(champion.select(*ON, champion_y_hat="y_hat"), on=ON)
-        .join(scales, on=[*KEYS, "cutoff"])
+    both = challenger.join(
+        champion.select(*ON, champion_y_hat="y_hat"), on=ON, how="full", coalesce=True
     )
-    if rows.is_empty():
-        raise ValueError("Challenger and champion share no forecast day; there is no evidence.")
+    _require_numbers(both)
+    rows = both.filter(pl.col("y").is_not_null()).join(scales, on=[*KEYS, "cutoff"])
     per_unit = pl.col("weight") / pl.col("scale")
     return rows.with_columns(
         new=(pl.col("y") - pl.col("y_hat")) ** 2 * per_unit,
         old=(pl.col("y") - pl.col("champion_y_hat")) ** 2 * per_unit,
     )
+
+
+def _require_numbers(both: pl.DataFrame) -> None:
+    for model, y_hat in (("challenger", "y_hat"), ("champion", "champion_y_hat")):
+        lacking = both.filter(~pl.col(y_hat).is_finite().fill_null(False)).sort(ON)
+        if not lacking.is_empty():
+            store, item, cutoff, ds = lacking.select(ON).row(0)
+            raise ValueError(
+                f"The {model} has no number for {lacking.height} of {both.height} forecasts, the "
+                f"first that of {store}/{item} for {ds} from {cutoff}, so the models can't be "
+                "compared; look at that series' features and train again."
+            )
 
 
 def scales_of(rows: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:

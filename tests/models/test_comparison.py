@@ -89,12 +89,31 @@ def test_a_slice_that_pays_for_the_others_is_seen() -> None:
     assert rows.filter(promoted="yes").height == 1
 
 
-def test_only_rows_of_both_count() -> None:
-    half = forecasts(1.0, 2).filter(pl.col("cutoff") > FIRST)
-    assert losses(forecasts(1.0, 1), half).height == 30 * 4 * 5 * 5
+@pytest.mark.parametrize("unmeasured", [None, float("nan"), float("inf")])
+def test_a_missing_score_is_never_evidence_for_either_model(unmeasured: float | None) -> None:
+    """The worst rows of one and the same model, taken out of one side, would make it better."""
+    same = forecasts(1.0, 1)
+    bad = (pl.col("y") - pl.col("y_hat")).abs() > 1.5
+    gaps = same.with_columns(y_hat=pl.when(bad).then(unmeasured).otherwise("y_hat"))
+    for new, old, who in ((gaps, same, "challenger"), (same, gaps, "champion")):
+        with pytest.raises(ValueError, match=rf"The {who} has no number for \d+ of 3600 forecasts"):
+            losses(new, old)
 
 
-def test_without_a_common_row_there_is_no_evidence() -> None:
-    late = forecasts(1.0, 2).with_columns(pl.col("ds") + timedelta(days=100))
-    with pytest.raises(ValueError, match="share no forecast day"):
-        losses(forecasts(1.0, 1), late)
+def test_both_models_must_forecast_every_row_of_the_other() -> None:
+    same = forecasts(1.0, 1)
+    few = same.filter(pl.col("store_id").is_in(["s1", "s2", "s3"]))
+    said = "has no number for 3240 of 3600 forecasts, the first that of s0/D0"
+    with pytest.raises(ValueError, match=f"The challenger {said}"):
+        losses(few, same)
+    with pytest.raises(ValueError, match=f"The champion {said}"):
+        losses(same, few)
+    late = same.with_columns(pl.col("ds") + timedelta(days=100))
+    with pytest.raises(ValueError, match="has no number"):
+        losses(late, same)
+
+
+def test_days_without_an_actual_are_left_out_of_both() -> None:
+    same = forecasts(1.0, 1)
+    known = same.with_columns(y=pl.when(pl.col("cutoff") > FIRST).then("y"))
+    assert losses(known, same).height == 30 * 4 * 5 * 5
