@@ -6,10 +6,12 @@ from prefect import flow, task
 
 from checks.rollout import Tried
 from data.settings import Settings
-from flows.slots import done
+from flows.materialize import take_snapshot
+from flows.slots import done, writing
+from flows.train import try_golden
 from models import registry
 from serving import rollout
-from serving.deploy import DeployFailed, swap
+from serving.deploy import DeployFailed, current_version, swap
 from serving.rollback import roll_back
 
 
@@ -31,17 +33,47 @@ def watch(settings: Settings, version: str, before: Tried | None, since: datetim
     return rollout.watch(settings, version, before, since)
 
 
+def require_golden(settings: Settings, version: str) -> None:
+    """Golden requests to a version that no training has just tried. Raises DeployFailed."""
+    with writing():
+        snapshot = take_snapshot(settings)
+    if faults := try_golden(settings, version, snapshot.name).problems():
+        said = "; ".join(faults)
+        raise DeployFailed(f"Version {version} is not deployed, golden requests say why: {said}.")
+
+
+def swap_or_stay(settings: Settings, version: str) -> None:
+    """Serves a version; if it does not, `champion` names what serves on. Raises DeployFailed.
+
+    The alias of a promoted version has moved already: forecasts and monitoring would go on with a
+    model that answers nobody.
+    """
+    serves = current_version(settings)
+    try:
+        serve(settings, version)
+    except DeployFailed as error:
+        moved = registry.version_of(settings, registry.CHAMPION) == version
+        if not moved or serves in (None, version):
+            raise
+        registry.roll_back(settings, serves, at=datetime.now(UTC), why=str(error))
+        said = f"{error} The alias champion names version {serves} again."
+        raise DeployFailed(said) from error
+
+
 @flow(flow_run_name="deploy")
 def deploy(version: int | None = None) -> str:
     """Serves a registered model without dropping a request; one that fails there is taken back.
 
     Args:
-        version: a version of the registered model; empty takes the champion.
+        version: a version of the registered model, which answers golden requests first; empty
+            takes the champion.
     """
     settings, since = Settings(), datetime.now(UTC)
     exported = export(settings, str(version) if version else None)
+    if version:
+        require_golden(settings, exported)
     before = rollout.observe(settings)
-    serve(settings, exported)
+    swap_or_stay(settings, exported)
     if version:
         registry.promote(settings, exported, at=since, why="deployed by its number")
     seen = watch(settings, exported, before, since)

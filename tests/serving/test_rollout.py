@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import uvicorn
 
 from checks.rollout import FAST_MS, Tried
 from data.settings import Settings
+from flows import deploy as flow
 from serving import deploy, rollback, rollout
 from serving.deploy import DeployFailed
 from serving.rollback import NothingToRollBackTo, roll_back
@@ -232,11 +234,29 @@ def test_drill_a_bad_model_never_answers_a_request(live: Settings, bad: str) -> 
 
 @pytest.mark.parametrize("fault", [raises, wrong_features])
 def test_drill_golden_requests_keep_what_would_load_from_serving(
-    live: Settings, golden: Callable[..., list[str]], fault: Make
+    live: Settings,
+    desk: rollout.Desk,
+    load: Callable[..., Any],
+    fault: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The deployment of a version by its number; without golden requests 1.1-next would serve."""
+
+    def try_golden(_settings: Settings, version: str, _snapshot: str) -> Tried:
+        requests = rollout.golden_requests(SERIES, 28)
+        return rollout.try_out(desk, requests, lambda: load(version, fault), load("1"))
+
+    monkeypatch.setattr(flow, "Settings", lambda: live)
+    monkeypatch.setattr(flow, "writing", nullcontext)
+    monkeypatch.setattr(flow, "take_snapshot", lambda _settings: Path("s1"))
+    monkeypatch.setattr(flow, "export", lambda *_: "1.1-next")
+    monkeypatch.setattr(flow, "try_golden", try_golden)
+    monkeypatch.setattr(flow, "serve", flow.serve.fn)
+    monkeypatch.setattr(flow.registry, "promote", lambda *_, **__: pytest.fail("promoted"))
     deploy.swap(live, "1")
     with Clients(live) as clients:
-        assert golden("2", fault)
+        with pytest.raises(DeployFailed, match=r"Version 1.1-next is not deployed, golden"):
+            flow.deploy.fn(version=1)
         time.sleep(0.1)
     assert clients.seen == {(200, "1")}
 

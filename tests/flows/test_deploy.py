@@ -1,0 +1,97 @@
+"""What a deployment leaves behind when its version does not come to serve."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks.rollout import Tried
+from data.settings import Settings
+from flows import deploy as flow
+from serving.deploy import CURRENT, DeployFailed
+
+FINE = Tried(100, (), 10.0, 10.0, 5.0, 5.0)
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
+    """What the flow did; version 7 serves, `champion` names 8 already, and 8 serves well."""
+    did: list[Any] = []
+    settings.champions_dir.mkdir(parents=True)
+    (settings.champions_dir / CURRENT).write_text("7\n")
+    monkeypatch.setattr(flow, "Settings", lambda: settings)
+    monkeypatch.setattr(flow, "writing", nullcontext)
+    monkeypatch.setattr(flow, "take_snapshot", lambda _settings: Path("s1"))
+    monkeypatch.setattr(flow, "export", lambda _settings, version: version or "8")
+    monkeypatch.setattr(
+        flow, "try_golden", lambda *given: did.append(("golden", *given[1:])) or FINE
+    )
+    monkeypatch.setattr(flow, "serve", lambda _settings, version: did.append(("serve", version)))
+    monkeypatch.setattr(flow, "watch", lambda *_: FINE)
+    monkeypatch.setattr(flow.rollout, "observe", lambda _settings: FINE)
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: "8")
+    for moves in ("promote", "roll_back"):
+        monkeypatch.setattr(
+            flow.registry,
+            moves,
+            lambda _s, version, moves=moves, **said: did.append((moves, version, said["why"])),
+        )
+    return did
+
+
+@pytest.fixture
+def fails(done: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def swap(_settings: Settings, version: str) -> None:
+        raise DeployFailed(f"Model version {version!r} was not deployed: it does not load.")
+
+    monkeypatch.setattr(flow, "serve", swap)
+
+
+@pytest.mark.usefixtures("fails")
+def test_a_promoted_version_that_does_not_come_to_serve_is_not_champion(done: list[Any]) -> None:
+    with pytest.raises(DeployFailed, match=r"load\. The alias champion names version 7 again"):
+        flow.deploy.fn()
+    why = "Model version '8' was not deployed: it does not load."
+    assert done == [("roll_back", "7", why)]
+
+
+@pytest.mark.usefixtures("fails")
+@pytest.mark.parametrize("serves", ["8", None])  # the same again, and the first model of all
+def test_the_alias_stays_where_nothing_else_serves(
+    done: list[Any], settings: Settings, serves: str | None
+) -> None:
+    current = settings.champions_dir / CURRENT
+    current.write_text(serves) if serves else current.unlink()
+    with pytest.raises(DeployFailed, match=r"it does not load\.$"):
+        flow.deploy.fn()
+    assert done == []
+
+
+@pytest.mark.usefixtures("fails")
+def test_a_version_by_number_that_does_not_come_to_serve_moves_no_alias(done: list[Any]) -> None:
+    with pytest.raises(DeployFailed, match=r"'3' was not deployed: it does not load\.$"):
+        flow.deploy.fn(version=3)
+    assert done == [("golden", "3", "s1")]
+
+
+def test_a_version_by_number_answers_golden_requests_before_anybody_gets_its_answers(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.deploy.fn(version=3)
+    assert done == [
+        ("golden", "3", "s1"),
+        ("serve", "3"),
+        ("promote", "3", "deployed by its number"),
+    ]
+    done.clear()
+    faulty = Tried(0, ("it raises: RuntimeError: no such leaf",), 0.0, None, 0.0, None)
+    monkeypatch.setattr(flow, "try_golden", lambda *_: faulty)
+    with pytest.raises(DeployFailed, match="Version 3 is not deployed, golden requests say why"):
+        flow.deploy.fn(version=3)
+    assert done == []
+
+
+def test_a_champion_that_a_training_has_tried_is_not_tried_again(done: list[Any]) -> None:
+    flow.deploy.fn()
+    assert done == [("serve", "8")]
