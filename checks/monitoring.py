@@ -10,6 +10,7 @@ import polars as pl
 from checks.evidence import Evidence, decay, evidence
 from checks.gates import TRAININGS_DAYS, GateDecision, decide_retrain
 from data.settings import Settings
+from data.warehouse import business_day
 from models.assembly import read_snapshot
 from models.baselines import SEASONAL_NAIVE
 from models.forecaster import Forecaster
@@ -84,10 +85,16 @@ def monitoring(
     failed_checks: Sequence[str],
     trainings: Sequence[datetime],
     now: datetime,
+    timezone: str,
 ) -> Monitoring:
-    """The measurements of a day beside failed contracts, the model's age and past trainings."""
+    """The measurements of a day beside failed contracts, the model's age and past trainings.
+
+    Trainings are as many days ago as dates of the business's `timezone` have passed: one that took
+    a few minutes last Monday is a week ago this Monday morning, as it is in a replay.
+    """
     unusual = [f"{seen.quality.contract}: {r.check}" for r in seen.quality.failures]
-    days = [(now - t).days for t in trainings if t <= now]
+    today = business_day(now, timezone)
+    days = [(today - business_day(t, timezone)).days for t in trainings if t <= now]
     return Monitoring(
         evidence=seen,
         failed_checks=sorted({*failed_checks, *unusual}),

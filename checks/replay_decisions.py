@@ -154,6 +154,7 @@ def _seen(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) ->
         failed_checks=day(replay, cutoff).failed_checks,
         trainings=[known_at_morning(d, settings.timezone) for d in (replay.since, *trained)],
         now=now,
+        timezone=settings.timezone,
     )
 
 

@@ -1,6 +1,8 @@
 """May a model that was tried on requests answer them? The limits, and what came of a trial."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 PLAUSIBLE = (0.8, 1.25)  # units over those of the champion for the same days
 PLAUSIBLE_AFTER_REPEATS = (0.5, 2.0)  # over those of a champion that only repeats the last week
@@ -15,6 +17,7 @@ class Tried:
     """What came of requests: `units` are the sums of y_hat of both models over all of them.
 
     `plausible` bounds units over the champion's; of what serves, over its own by its successor.
+    Fewer answers than `least` prove nothing.
     """
 
     requests: int
@@ -25,12 +28,15 @@ class Tried:
     champion_p95_ms: float | None
     heavier_mb: float = 0.0
     plausible: tuple[float, float] = PLAUSIBLE
+    least: int = 1
 
     def problems(self) -> list[str]:
         """Reasons not to serve the model; empty when there are none."""
         reasons = list(self.faults)
         if self.requests == 0:
             reasons.append("no request was answered")
+        elif self.requests < self.least and not self.faults:
+            reasons.append(f"only {self.requests} requests were answered in time, of {self.least}")
         if self.champion_units:
             ratio = self.units / self.champion_units
             low, high = self.plausible
@@ -43,3 +49,38 @@ class Tried:
         if self.heavier_mb > HEAVIER_MB:
             reasons.append(f"it takes {self.heavier_mb:.0f} MB more, limit {HEAVIER_MB:.0f}")
         return reasons
+
+    def measurements(self) -> dict[str, float | int | None]:
+        """What was measured, for the record of a decision; NaN has no place in JSON."""
+        found = {
+            "requests": self.requests,
+            "p95_ms": self.p95_ms,
+            "champion_p95_ms": self.champion_p95_ms,
+            "heavier_mb": self.heavier_mb,
+            "units": self.units,
+            "champion_units": self.champion_units,
+        }
+        return {k: None if v is None or not isfinite(v) else round(v, 1) for k, v in found.items()}
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came of a version's trials before it serves, by their names."""
+
+    trials: Mapping[str, Tried]
+
+    @property
+    def faults(self) -> list[str]:
+        """Reasons not to serve the version, with the trial that found them."""
+        return [
+            f"{name}: {said}" for name, tried in self.trials.items() for said in tried.problems()
+        ]
+
+    @property
+    def measurements(self) -> dict[str, float | int | None]:
+        """What each trial measured, for the record of the decision."""
+        return {
+            f"{name} {measured}": value
+            for name, tried in self.trials.items()
+            for measured, value in tried.measurements().items()
+        }

@@ -78,9 +78,14 @@ def is_issued(con: Connection, cutoff: date, model: str) -> bool:
     return bool(query(con, "is_issued", cutoff=cutoff, model=model)["issued"][0])
 
 
+def note_training(con: Connection, started_at: datetime) -> None:
+    """Keeps that a training begins, before anything of it can fail."""
+    con.execute("INSERT INTO trainings VALUES (?)", [as_utc(started_at)])
+
+
 def trainings(con: Connection, since: datetime) -> list[datetime]:
-    """When models were trained since an instant, newest first."""
-    return query(con, "trainings", since=as_utc(since))["decided_at"].to_list()
+    """When trainings began since an instant, newest first, also those that failed."""
+    return query(con, "trainings", since=as_utc(since))["started_at"].to_list()
 
 
 def failed_checks(con: Connection, since: datetime) -> list[str]:

@@ -112,6 +112,11 @@ def known_at_morning(ds: date, timezone: str) -> datetime:
     return local.astimezone(UTC)
 
 
+def business_day(instant: datetime, timezone: str) -> date:
+    """The date in `timezone` at an instant."""
+    return as_utc(instant).astimezone(ZoneInfo(timezone)).date()
+
+
 def as_utc(instant: datetime) -> datetime:
     """The instant in UTC; a ValueError when it has no time zone, since it would be a guess."""
     if instant.tzinfo is None:

@@ -65,8 +65,7 @@ def deploy(version: int | None = None) -> str:
     """Serves a registered model without dropping a request; one that fails there is taken back.
 
     Args:
-        version: a version of the registered model, which answers golden requests first; empty
-            takes the champion.
+        version: a registered version, tried by golden requests first; empty takes the champion.
     """
     settings, since = Settings(), datetime.now(UTC)
     exported = export(settings, str(version) if version else None)

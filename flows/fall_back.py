@@ -109,7 +109,7 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
 def serve_last_week(settings: Settings, training: Training, data: TrainingData, reason: str) -> str:
     """Registers, rehearses, promotes and deploys the model that repeats the last week."""
     method, version = training.manifest.method, register(settings, training, data)
-    if faults := rehearse(settings, version, data.snapshot_id):
+    if faults := rehearse(settings, version, data.snapshot_id).faults:
         raise DeployFailed(f"Version {version}, {method}, does not serve: {'; '.join(faults)}.")
     why = f"fall back to {method}: {reason}"
     registry.promote(settings, version, at=datetime.now(UTC), why=why)

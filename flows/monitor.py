@@ -52,7 +52,14 @@ def measure(settings: Settings, snapshot: Path, champion: Forecaster) -> Monitor
         ledger.append(con, "contract_results", kept)
         failed = ledger.failed_checks(con, now - timedelta(days=1))
         trainings = ledger.trainings(con, now - timedelta(days=TRAININGS_DAYS))
-    return monitoring.monitoring(champion, seen, failed_checks=failed, trainings=trainings, now=now)
+    return monitoring.monitoring(
+        champion,
+        seen,
+        failed_checks=failed,
+        trainings=trainings,
+        now=now,
+        timezone=settings.timezone,
+    )
 
 
 def announce(seen: Evidence) -> None:

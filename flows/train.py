@@ -8,12 +8,13 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from checks.gates import GateDecision, decide_promotion
-from checks.rollout import Tried
+from checks.rollout import Rehearsal, Tried
+from data import ledger
 from data.settings import Settings
 from data.warehouse import connect, query
 from flows.decisions import keep
 from flows.materialize import take_snapshot
-from flows.slots import done, writing
+from flows.slots import clock, done, writing
 from models import registry
 from models.assembly import training_data
 from models.backtest import TrainingData
@@ -21,6 +22,13 @@ from models.promotion import evidence
 from models.training import Training
 from models.training import train as train_model
 from serving import rollout
+
+
+@task
+def note(settings: Settings) -> None:
+    """Writes down that a training begins; cooldown and cap count it whatever comes of it."""
+    with connect(settings) as con:
+        ledger.note_training(con, clock(settings, con)[1])
 
 
 @task
@@ -88,14 +96,14 @@ def try_shadow(settings: Settings, version: str, snapshot_id: str) -> Tried | No
     return rollout.shadow(rollout.Desk(settings), folder, champion, snapshot_id, served)
 
 
-def rehearse(settings: Settings, version: str, snapshot_id: str) -> list[str]:
-    """Golden requests, then shadow; returns reasons not to serve the version, empty if none."""
-    faults = try_golden(settings, version, snapshot_id).problems()
-    if faults:
-        return [f"golden requests: {fault}" for fault in faults]
+def rehearse(settings: Settings, version: str, snapshot_id: str) -> Rehearsal:
+    """Golden requests, then shadow, which a version that failed the first is spared."""
+    golden = Rehearsal({"golden requests": try_golden(settings, version, snapshot_id)})
+    if golden.faults:
+        return golden
     registry.challenge(settings, version)
     shadowed = try_shadow(settings, version, snapshot_id)
-    return [f"shadow: {fault}" for fault in shadowed.problems()] if shadowed else []
+    return Rehearsal({**golden.trials, "shadow": shadowed}) if shadowed else golden
 
 
 @flow(flow_run_name="train")
@@ -115,12 +123,16 @@ def train(
     """
     settings = Settings()
     with writing():
+        note(settings)
         data = collect(settings, take_snapshot(settings))
     training = fit(settings, data, trials or settings.trials, seconds or settings.tuning_seconds)
     show(training)
     decision = judge(settings, training, data, by_age)
     version = register(settings, training, data)
-    if faults := rehearse(settings, version, data.snapshot_id):
+    rehearsal = rehearse(settings, version, data.snapshot_id)
+    measured = {**decision.measurements, **rehearsal.measurements}
+    decision = replace(decision, measurements=measured)
+    if faults := rehearsal.faults:
         decision = replace(decision, outcome="hold", reasons=(*faults, *decision.reasons))
     keep(settings, decision, f"promotion of version {version}")
     promoted = promote and decision.outcome == "pass"

@@ -6,13 +6,14 @@ import polars as pl
 
 from data.schema import KEYS, QUANTILE_COLUMNS, UTC
 from data.steps import Steps
-from models.baselines import SEASONAL_NAIVE
+from models.baselines import BASELINES, SEASONAL_NAIVE
 from models.comparison import deciles
 from models.dataset import actuals, history
 from models.metrics import DEPARTMENT, LEAD_WEEK, bias, coverage, wape
 
 ID = ["model", "cutoff", *KEYS, "ds"]
 PROVISIONAL, FINAL = "provisional", "final"
+CHAMPION = "champion"  # of stability: whatever version served
 KEPT = ["step", "state", "y", "y_hat", *QUANTILE_COLUMNS, *("scaled_error", "pinball")]
 KEPT += ["volume", "promoted"]
 SLICES = ("all", "lead week", "store", "department", "volume decile", "promoted")
@@ -167,10 +168,14 @@ def stability(issued: pl.DataFrame) -> pl.DataFrame:
     """How far forecasts for one day moved from one issue to the next: (model, lead week, moved, n).
 
     `moved` is the sum of the absolute changes of y_hat over the sum of y_hat before, by the lead
-    of the newer forecast. `issued` has ID, step and y_hat, one row per forecast.
+    of the newer forecast. `issued` has ID, step and y_hat, one row per forecast. All versions are
+    one `model`, CHAMPION: whoever orders by them meets a change of version as any other change.
     """
-    changes = issued.sort("cutoff").with_columns(
-        before=pl.col("y_hat").shift().over("model", *KEYS, "ds")
+    chain = pl.when(pl.col("model").is_in(BASELINES)).then("model").otherwise(pl.lit(CHAMPION))
+    changes = (
+        issued.sort("cutoff", "model")
+        .with_columns(model=chain)
+        .with_columns(before=pl.col("y_hat").shift().over("model", *KEYS, "ds"))
     )
     return (
         changes.filter(pl.col("before").is_not_null())

@@ -104,6 +104,7 @@ def try_out(
 ) -> Tried:
     """Answers every request with both models, compares, and returns none of the answers.
 
+    It ends after TRIAL_SECONDS; with fewer than LEAST_SHADOW answers that is a problem.
     `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. A
     champion that repeats the last week moves as far as weeks do: then only the sum of all is held,
     to PLAUSIBLE_AFTER_REPEATS. A model that repeats is compared with no champion, which was just
@@ -150,6 +151,7 @@ def try_out(
         p95_ms=_p95(times),
         champion_p95_ms=_p95(old_times) if champion else None,
         heavier_mb=heavier,
+        least=min(LEAST_SHADOW, len(requests)),
         plausible=PLAUSIBLE_AFTER_REPEATS if after_repeats else PLAUSIBLE,
     )
 

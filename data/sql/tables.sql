@@ -56,6 +56,9 @@ CREATE TABLE IF NOT EXISTS gate_decisions (
     decided_at TIMESTAMPTZ, gate VARCHAR, outcome VARCHAR, reasons VARCHAR[], measurements VARCHAR
 );
 
+-- Trainings, from the moment they begin: one that fails has cost as much and counts as much.
+CREATE TABLE IF NOT EXISTS trainings (started_at TIMESTAMPTZ);
+
 -- Forecasts answered on demand, once per request; those of what_if have changed inputs.
 CREATE TABLE IF NOT EXISTS served_forecasts (
     store_id VARCHAR, item_id VARCHAR, cutoff DATE, ds DATE, step INTEGER, y_hat DOUBLE,

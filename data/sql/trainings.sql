@@ -1,4 +1,4 @@
--- When models were trained since $since: each training asks the promotion gate once.
-SELECT decided_at FROM gate_decisions
-WHERE gate = 'promote' AND decided_at >= $since
-ORDER BY decided_at DESC
+-- When trainings began since $since, whatever came of them.
+SELECT started_at FROM trainings
+WHERE started_at >= $since
+ORDER BY started_at DESC

@@ -3,6 +3,7 @@
 from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -93,6 +94,7 @@ def test_what_was_measured_is_what_the_gate_is_asked(seen: Evidence) -> None:
         failed_checks=[],
         trainings=trainings,
         now=NOW,
+        timezone="America/New_York",
     )
     assert (state.days_since_training, state.recent_trainings) == (12, 2)
     assert state.model_age_days == 30
@@ -100,6 +102,32 @@ def test_what_was_measured_is_what_the_gate_is_asked(seen: Evidence) -> None:
     assert decision.outcome == "retrain"
     assert "the model is 30 days old, more than 28" in decision.reasons
     assert decision.train
+
+
+@pytest.mark.parametrize(
+    ("began", "now", "days"),
+    [
+        ("2017-09-04T07:09", "2017-09-11T07:00", 7),  # by the schedule, a week later
+        ("2017-09-04T23:30", "2017-09-11T00:10", 7),
+        ("2017-11-05T06:00", "2017-11-12T06:00", 7),
+        ("2018-03-11T00:30", "2018-03-18T00:20", 7),  # a day of 23 hours between
+        ("2017-09-11T06:00", "2017-09-11T23:59", 0),
+    ],
+)
+def test_the_cooldown_counts_days_of_the_business_as_a_replay_does(
+    seen: Evidence, began: str, now: str, days: int
+) -> None:
+    zone = ZoneInfo("America/New_York")
+    begun, asked = (datetime.fromisoformat(t).replace(tzinfo=zone) for t in (began, now))
+    state = monitoring(
+        Champion(),  # type: ignore[arg-type]
+        seen,
+        failed_checks=[],
+        trainings=[begun],
+        now=asked,
+        timezone=zone.key,
+    )
+    assert state.days_since_training == days
 
 
 def test_sales_that_were_never_like_this_hold_the_gate(
@@ -121,6 +149,7 @@ def test_sales_that_were_never_like_this_hold_the_gate(
         failed_checks=["sales: rows"],
         trainings=[],
         now=NOW,
+        timezone="America/New_York",
     )
     assert state.failed_checks == ["history: rows far from their usual price", "sales: rows"]
     assert decide(state).outcome == "hold"

@@ -65,3 +65,11 @@ def test_a_decision_is_kept_with_its_reasons(settings: Settings) -> None:
 def test_no_sales_have_no_last_day(settings: Settings) -> None:
     with connect(settings) as con:
         assert ledger.last_day(con) is None
+
+
+def test_trainings_are_listed_from_their_beginning_the_newest_first(settings: Settings) -> None:
+    days = [NOW - timedelta(days=k) for k in (1, 40, 9)]
+    with connect(settings) as con:
+        for started in days:
+            ledger.note_training(con, started)
+        assert ledger.trainings(con, NOW - timedelta(days=30)) == [days[0], days[2]]

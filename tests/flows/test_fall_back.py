@@ -15,6 +15,7 @@ from checks import monitoring, replay_decisions
 from checks.policies import policy
 from checks.replay import Replay, day, issued, load, snapshot_of
 from checks.replay_decisions import serving
+from checks.rollout import Rehearsal, Tried
 from data.settings import Settings
 from feature_repo.store import StaleFeatures
 from flows import fall_back as flow
@@ -50,7 +51,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(flow, "calibrate", lambda *_: repeating(SEASONAL_NAIVE))
     monkeypatch.setattr(flow, "beats_naive", lambda *_: False)
     monkeypatch.setattr(flow, "register", lambda *_: "8")
-    monkeypatch.setattr(flow, "rehearse", note("rehearse", []))
+    monkeypatch.setattr(flow, "rehearse", note("rehearse", Rehearsal({})))
     monkeypatch.setattr(flow, "deploy", lambda: did.append(("deploy",)))
     monkeypatch.setattr(flow, "rollback", lambda why, version: did.append(("back", version, why)))
     monkeypatch.setattr(flow.registry, "load", lambda _settings: model("7"))
@@ -169,7 +170,8 @@ def test_a_replay_falls_back_as_the_deployment_does(
 def test_faults_of_the_rehearsal_keep_what_serves(
     done: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "rehearse", lambda *_: ["golden requests: it raises"])
+    faulty = Tried(0, ("it raises",), 0.0, None, 0.0, None)
+    monkeypatch.setattr(flow, "rehearse", lambda *_: Rehearsal({"golden requests": faulty}))
     with pytest.raises(DeployFailed, match="Version 8, seasonal naive, does not serve: golden"):
         flow.fall_back.fn("2 weeks lost", LOST)
     assert done == []

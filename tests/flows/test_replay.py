@@ -49,9 +49,7 @@ def production(replayed: Replay, tmp_path_factory: pytest.TempPathFactory) -> It
                 )
                 ledger.append(con, "forecasts", rows)
         trained = known_at_morning(SINCE, replayed.settings.timezone)
-        ledger.append_decision(
-            con, decided_at=trained, gate="promote", outcome="pass", reasons=[], measurements={}
-        )
+        ledger.note_training(con, trained)
     with (
         pytest.MonkeyPatch.context() as patch,
         temporary_settings({PREFECT_SERVER_DATABASE_TIMEOUT: 60}),  # on a busy machine

@@ -48,3 +48,37 @@ def test_a_fall_back_that_fails_trains_all_the_same_and_fails_the_run(
     with pytest.raises(DeployFailed, match="Version 8"):
         flow.retrain.fn()
     assert done == ["keep", *FOLLOWS]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "trains", "by_age", "follows"),
+    [
+        ("hold", False, False, []),
+        ("insufficient", False, False, []),
+        ("pass", False, False, []),
+        ("alert", False, False, []),  # within the cooldown
+        ("alert", True, False, [("train", {"promote": False, "by_age": False}), "deploy"]),
+        ("retrain", True, False, FOLLOWS),
+        ("retrain", True, True, [("train", {"promote": True, "by_age": True}), "deploy"]),
+    ],
+)
+def test_what_follows_each_outcome(
+    done: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: str,
+    trains: bool,
+    by_age: bool,
+    follows: list[Any],
+) -> None:
+    decided = SimpleNamespace(outcome=outcome, reasons=("so",), train=trains, by_age=by_age)
+    monkeypatch.setattr(flow, "decide", lambda _seen: decided)
+    flow.retrain.fn()
+    assert done == ["keep", *follows]
+
+
+def test_what_is_not_promoted_is_not_deployed(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "train", lambda **_: None)
+    flow.retrain.fn()
+    assert "deploy" not in done

@@ -1,12 +1,19 @@
 """What a training does around the model that serves."""
 
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from checks.gates import GateDecision
+from checks.rollout import Tried
+from data import ledger
 from data.settings import Settings
+from data.warehouse import connect
+from flows import monitor
 from flows import train as flow
 from models.forecaster import OtherCode
 
@@ -27,3 +34,89 @@ def test_a_rehearsal_beside_a_champion_of_other_code_compares_with_none(
     flow.try_golden.fn(settings, "2", "s1")
     assert compared == [None]
     assert flow.try_shadow.fn(settings, "2", "s1") is None
+
+
+FINE = Tried(200, (), 110.0, 100.0, 12.0, 10.0, heavier_mb=3.0)
+FAULTY = Tried(1, ("it raises: RuntimeError: no such leaf",), float("nan"), None, 0.0, None)
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
+    """What the flow did, in order; the gate passes and nothing is wrong with version 9."""
+    did: list[Any] = []
+
+    def note(name: str, result: object = None) -> Any:
+        return lambda *_, **__: did.append(name) or result
+
+    training = SimpleNamespace(
+        manifest=SimpleNamespace(backtest={"wrmsse mean": 0.6, "naive ratio": 0.7}),
+        trials=SimpleNamespace(height=1),
+    )
+    data = SimpleNamespace(snapshot_id="s1", grid=SimpleNamespace(height=1))
+    passed = GateDecision("promote", "pass", ("better",), {"ratio": 0.9})
+    monkeypatch.setattr(flow, "Settings", lambda: settings)
+    monkeypatch.setattr(flow, "writing", nullcontext)
+    monkeypatch.setattr(flow, "take_snapshot", lambda _settings: Path("s1"))
+    monkeypatch.setattr(flow, "note", flow.note.fn)
+    monkeypatch.setattr(flow, "collect", lambda *_: data)
+    monkeypatch.setattr(flow, "fit", note("fit", training))
+    monkeypatch.setattr(flow, "show", lambda _training: None)
+    monkeypatch.setattr(flow, "judge", note("judge", passed))
+    monkeypatch.setattr(flow, "register", note("register", "9"))
+    monkeypatch.setattr(flow, "try_golden", note("golden", FINE))
+    monkeypatch.setattr(flow, "try_shadow", note("shadow", FINE))
+    monkeypatch.setattr(flow, "keep", lambda _s, kept, _subject: did.append(kept))
+    monkeypatch.setattr(flow.registry, "challenge", note("challenge"))
+    monkeypatch.setattr(flow.registry, "promote", lambda *_, **said: did.append(said["why"]))
+    return did
+
+
+ASKED = ["fit", "judge", "register", "golden", "challenge", "shadow"]
+
+
+def test_a_version_is_judged_tried_and_recorded_before_it_is_promoted(done: list[Any]) -> None:
+    assert flow.train.fn().data == "9"
+    kept = done.pop(6)
+    assert done == [*ASKED, "better"]
+    assert (kept.outcome, kept.reasons) == ("pass", ("better",))
+    assert kept.measurements["ratio"] == 0.9
+    for trial in ("golden requests", "shadow"):
+        assert kept.measurements[f"{trial} requests"] == 200
+        assert kept.measurements[f"{trial} p95_ms"] == 12
+        assert kept.measurements[f"{trial} heavier_mb"] == 3
+
+
+@pytest.mark.parametrize(("bad", "until"), [("try_golden", ASKED[:3]), ("try_shadow", ASKED[:5])])
+def test_a_fault_in_a_rehearsal_holds_the_version_and_moves_no_champion(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch, bad: str, until: list[str]
+) -> None:
+    monkeypatch.setattr(flow, bad, lambda *_: FAULTY)
+    assert flow.train.fn().data is None
+    kept = done.pop()
+    assert done == until
+    trial = {"try_golden": "golden requests", "try_shadow": "shadow"}[bad]
+    assert kept.outcome == "hold"
+    assert kept.reasons == (f"{trial}: {FAULTY.faults[0]}", "better")
+    assert kept.measurements[f"{trial} units"] is None  # as JSON has no NaN
+
+
+def test_in_shadow_the_best_version_is_not_promoted(done: list[Any]) -> None:
+    assert flow.train.fn(promote=False).data is None
+    assert done[:6] == ASKED and done[6].outcome == "pass" and done[7:] == []
+
+
+@pytest.mark.parametrize("fails", ["fit", "judge", "register", "try_golden", "try_shadow", "keep"])
+def test_a_training_that_fails_moves_no_champion_and_counts_as_one(
+    done: list[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(flow, fails, crash)
+    with pytest.raises(RuntimeError, match="no memory"):
+        flow.train.fn()
+    assert "better" not in done
+    with connect(settings) as con:
+        now = monitor.clock(settings, con)[1]
+        (started,) = ledger.trainings(con, now - timedelta(days=30))
+    assert started <= now

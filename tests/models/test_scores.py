@@ -125,3 +125,17 @@ def test_stability_is_the_change_from_one_issue_to_the_next() -> None:
     table = stability(pl.concat([issued(3.0), second]))
     assert table["lead_week"].to_list() == [1, 2]
     assert table["moved"].to_list() == pytest.approx([0.5, 0.5]) and table["n"].sum() == 13
+
+
+def test_a_change_of_version_is_a_change_of_the_forecast_and_baselines_are_apart() -> None:
+    def later(y_hat: float, model: str) -> pl.DataFrame:
+        return (
+            issued(y_hat, model)
+            .with_columns(cutoff=pl.lit(after(1)), step=pl.col("step") - 1)
+            .filter(pl.col("step") > 0)
+        )
+
+    naive = [issued(5.0, scores.SEASONAL_NAIVE), later(5.0, scores.SEASONAL_NAIVE)]
+    table = stability(pl.concat([issued(10.0, "1"), later(20.0, "2"), *naive]))
+    moved = table.group_by("model").agg(pl.col("moved").mean(), pl.col("n").sum())
+    assert sorted(moved.rows()) == [("champion", 1.0, 13), (scores.SEASONAL_NAIVE, 0.0, 13)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 import uvicorn
@@ -165,6 +166,45 @@ def test_a_trial_is_judged_by_ratio_latency_and_memory() -> None:
     assert "p95 is 600 ms" in Tried(9, (), 1.0, 1.0, 600.0, 400.0).problems()[0]
     assert "500 MB more" in Tried(9, (), 1.0, 1.0, 9.0, 9.0, heavier_mb=500).problems()[0]
     assert Tried(0, (), 0.0, None, 0.0, None).problems() == ["no request was answered"]
+
+
+def test_a_model_that_takes_its_time_is_found_by_its_p95(
+    desk: rollout.Desk, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(forecast: Forecast, *given: Any) -> pl.DataFrame:
+        time.sleep(0.3)
+        return forecast(*given)
+
+    requests = rollout.made_up_requests(SERIES, 7, 4)
+    (said,) = rollout.try_out(desk, requests, lambda: load("2", slow), None).problems()
+    assert re.fullmatch(r"p95 is \d{3,} ms, limit 250", said)
+    monkeypatch.setattr(rollout, "TRIAL_SECONDS", 0.1)
+    found = rollout.try_out(desk, requests, lambda: load("2", slow), None).problems()
+    assert found[0] == "only 1 requests were answered in time, of 4"
+
+
+def test_a_model_that_holds_much_memory_is_found(
+    desk: rollout.Desk, load: Callable[..., Any]
+) -> None:
+    def heavy() -> Any:
+        model = load("1")
+        model.ballast = np.ones(300_000_000 // 8)
+        return model
+
+    requests = rollout.made_up_requests(SERIES, 7, 3)
+    (said,) = rollout.try_out(desk, requests, heavy, None).problems()
+    assert re.fullmatch(r"it takes \d{3} MB more, limit 200", said)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"forecasts": [{"days": [{"y_hat": None}]}]}])
+def test_an_api_that_answers_no_numbers_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch, body: object
+) -> None:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=body))
+    monkeypatch.setattr(rollout.httpx, "Client", partial(httpx.Client, transport=transport))
+    requests = rollout.made_up_requests(SERIES, 1, 3)
+    found = rollout.probe(Settings(_env_file=None), requests, 5).problems()
+    assert len(found) == 1 and found[0].startswith("the API does not answer: ")
 
 
 @pytest.fixture
