@@ -27,6 +27,7 @@ from data.settings import Settings
 from models.forecaster import Forecaster
 from models.lagged import METHODS
 from serving.deploy import served_model
+from serving.keys import operator_headers
 from serving.snapshots import Key, Snapshots
 from serving.source import Model, ReadFeatures, feast_reader
 
@@ -191,7 +192,12 @@ def _resident_mb() -> float:
 def probe(settings: Settings, requests: Sequence[Request], seconds: float) -> Tried:
     """Sends requests to the running API, at most for `seconds`."""
     deadline, faults, times, units = time.monotonic() + seconds, dict[str, None](), [], 0.0
-    with httpx.Client(base_url=settings.serve_url, timeout=10, trust_env=False) as client:
+    with httpx.Client(
+        base_url=settings.serve_url,
+        headers=operator_headers(settings),
+        timeout=10,
+        trust_env=False,
+    ) as client:
         for request in requests:
             if time.monotonic() > deadline:
                 break

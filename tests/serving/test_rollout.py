@@ -20,7 +20,7 @@ import uvicorn
 from checks.rollout import FAST_MS, Tried
 from data.settings import Settings
 from flows import deploy as flow
-from serving import deploy, rollback, rollout
+from serving import deploy, keys, rollback, rollout
 from serving.deploy import DeployFailed
 from serving.rollback import NothingToRollBackTo, roll_back
 from serving.routes.application import create_api
@@ -346,3 +346,12 @@ def test_the_first_model_has_nothing_to_be_compared_with(live: Settings) -> None
     deploy.swap(live, "1")
     seen = rollout.watch(live, "1", None, datetime.now(UTC))
     assert seen.requests == rollout.WATCH_REQUESTS and seen.champion_units is None
+
+
+def test_with_api_keys_a_new_version_is_watched_with_the_operators(live: Settings) -> None:
+    keys.create(live, "planner", "read")
+    deploy.swap(live, "1")
+    before = rollout.observe(live)
+    deploy.swap(live, "1.1-next")
+    assert before and before.problems() == []
+    assert rollout.watch(live, "1.1-next", before, datetime.now(UTC)).problems() == []
