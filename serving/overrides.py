@@ -52,7 +52,7 @@ class OverrideBook:
             baseline=float(days["y_hat"].sum()),
         )
         record = {"at": now.isoformat(), **override.model_dump(mode="json")}
-        if not source.spool.append("override", record):
+        if not source.spool.keep("override", record):
             raise NotKept("The override could not be written down; try again in a minute.")
         with self._lock:
             self._taken[override.override_id] = override

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import IO
 
@@ -22,13 +23,14 @@ MAX_BYTES = 1 << 30  # on disk, all files of the folder together: a day of some 
 FILE_BYTES = 8 << 20
 FILE_SECONDS = 30.0  # a file is closed, and can be collected, at the latest after this time
 WAITING_BYTES = 64 << 20  # in memory
+KEEP_SECONDS = 5.0
 PLAIN_BYTES = 1024  # what a record without a frame is reckoned to weigh
 
 Record = Mapping[str, object]
 
 
 class Spool:
-    """Appends records to a file of this process; a thread writes, callers never wait.
+    """Appends records to a file of this process; a thread writes, callers of `append` never wait.
 
     What doesn't fit, into memory or into `max_bytes` of the folder, or can't be written, is lost:
     `lost` counts it, and the next file that can be written tells the ledger.
@@ -39,7 +41,8 @@ class Spool:
     ) -> None:
         self.lost = 0
         self._folder, self._max_bytes, self._file_seconds = folder, max_bytes, file_seconds
-        self._queue: queue.SimpleQueue[tuple[str, Record] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[str, Record, Future[bool]] | None]
+        self._queue = queue.SimpleQueue()
         self._lock, self._waiting, self._told, self._files = threading.Lock(), 0, 0, 0
         self._file: IO[bytes] | None = None
         self._opened, self._room = 0.0, 0
@@ -51,14 +54,29 @@ class Spool:
 
         Never raises and never waits. A frame must not be changed afterwards.
         """
+        return self._enqueue(kind, record) is not None
+
+    def keep(self, kind: str, record: Record) -> bool:
+        """Takes one record as `append` does, but waits until it is in a file, KEEP_SECONDS at most.
+
+        False when it was lost, or when it was not its turn in that time: it is then never written.
+        """
+        written = self._enqueue(kind, record)
+        if written is None:
+            return False
+        wait([written], KEEP_SECONDS)
+        return not written.cancel() and written.result()
+
+    def _enqueue(self, kind: str, record: Record) -> Future[bool] | None:
         size = _size(record)
         with self._lock:
             if self._waiting + size > WAITING_BYTES:
                 self.lost += 1
-                return False
+                return None
             self._waiting += size
-        self._queue.put((kind, record))
-        return True
+        written: Future[bool] = Future()
+        self._queue.put((kind, record, written))
+        return written
 
     def close(self) -> None:
         """Writes what waits and closes the file, so that it can be collected."""
@@ -75,11 +93,13 @@ class Spool:
             if entry is None:
                 self._close_if(True)
                 return
-            self._write_one(*entry)
+            kind, record, written = entry
+            if written.set_running_or_notify_cancel():
+                written.set_result(self._write_one(kind, record))
             with self._lock:
-                self._waiting -= _size(entry[1])
+                self._waiting -= _size(record)
 
-    def _write_one(self, kind: str, record: Record) -> None:
+    def _write_one(self, kind: str, record: Record) -> bool:
         try:
             line = _line(kind, record)
             file = self._opened_file()
@@ -97,9 +117,10 @@ class Spool:
             if self.lost & (self.lost - 1) == 0:  # 1, 2, 4, 8 …: a full disk must not fill the log
                 logger.warning("The ledger has lost %d records (%s)", self.lost, error)
             self._close_if(True)
-        else:
-            age = time.monotonic() - self._opened
-            self._close_if(age > self._file_seconds or file.tell() > FILE_BYTES)
+            return False
+        age = time.monotonic() - self._opened
+        self._close_if(age > self._file_seconds or file.tell() > FILE_BYTES)
+        return True
 
     def _opened_file(self) -> IO[bytes]:
         if self._file is None:

@@ -123,3 +123,23 @@ def _until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_what_was_not_kept_in_time_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.05)
+    spool, free = Spool(tmp_path), threading.Event()
+    write = spool._write_one
+
+    def slow(kind: str, record: module.Record) -> bool:
+        free.wait(10)
+        return write(kind, record)
+
+    monkeypatch.setattr(spool, "_write_one", slow)
+    spool.append("error", {"k": 1})
+    assert not spool.keep("override", {"k": 2})
+    free.set()
+    assert spool.keep("override", {"k": 3})
+    spool.close()
+    assert [r["k"] for r in records(tmp_path)] == [1, 3]
