@@ -17,6 +17,7 @@ from serving.api.planning import (
 from serving.problems import NotKept, OutOfRange
 from serving.source import Model, Source
 
+LONGEST_DAYS = 730  # from an override's last day to when it expires
 KEPT = 1000  # of those taken since the last publication, by this replica
 
 
@@ -36,6 +37,9 @@ class OverrideBook:
         read = source.read([(request.store_id, request.item_id)])
         if request.expires_at.date() <= read.cutoff:
             said = f"expires_at lies after the last day of sales {read.cutoff}"
+            raise OutOfRange("/expires_at", f"{said}, got {request.expires_at}.")
+        if (request.expires_at.date() - request.until).days > LONGEST_DAYS:
+            said = f"expires_at lies at most {LONGEST_DAYS} days after until, {request.until}"
             raise OutOfRange("/expires_at", f"{said}, got {request.expires_at}.")
         plan = source.snapshots.plan(read.features, model.horizon)
         frame = model.forecast(read.features, plan, model.horizon)
@@ -60,22 +64,24 @@ class OverrideBook:
                 self._taken.pop(next(iter(self._taken)))
         return override
 
-    def list(self, source: Source, query: OverridesQuery) -> Overrides:
-        """Published overrides and those taken since, newest first."""
+    def list(self, source: Source, query: OverridesQuery, now: datetime) -> Overrides:
+        """Published overrides and those taken since, newest first; active until they expire."""
         about = source.published.about()
         rows = publication.scan(source.settings.published_dir, "overrides").collect().to_dicts()
-        found = {row["override_id"]: ScoredOverride(**row) for row in rows}
+        found = {row["override_id"]: row for row in rows}
         with self._lock:
             for key in found.keys() & self._taken.keys():
                 self._taken.pop(key)
             taken = list(self._taken.values())
-        fresh = [ScoredOverride(**o.model_dump(), actual=None, value_added=None) for o in taken]
-        every = sorted([*fresh, *found.values()], key=lambda o: o.created_at, reverse=True)
+        fresh = [{**vars(o), "actual": None, "value_added": None} for o in taken]
+        every = sorted([*fresh, *found.values()], key=lambda row: row["created_at"], reverse=True)
         return Overrides(
             published_at=about["published_at"],
+            # As they were taken: today's ranges are not asked of them again.
             overrides=[
-                o
-                for o in every
-                if query.store_id in (None, o.store_id) and query.item_id in (None, o.item_id)
+                ScoredOverride.model_construct(**row, active=now < row["expires_at"])
+                for row in every
+                if query.store_id in (None, row["store_id"])
+                and query.item_id in (None, row["item_id"])
             ],
         )

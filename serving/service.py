@@ -183,9 +183,9 @@ class ForecastService:
         """Takes an override down (serving.overrides)."""
         return self._overrides.take(*self.champion(), request, author, now)
 
-    def overrides(self, query: OverridesQuery) -> Overrides:
+    def overrides(self, query: OverridesQuery, now: datetime) -> Overrides:
         """Overrides, newest first."""
-        return self._overrides.list(self.champion()[1], query)
+        return self._overrides.list(self.champion()[1], query, now)
 
     def ready(self) -> Health:
         """Whether forecasts can be made: raises NoChampion or StaleFeatures when not."""

@@ -3,11 +3,12 @@
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from serving.api.series import FORBID, MAX_HORIZON, MAX_SERIES, Id, Provenance, Series, Share
 
 Units = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
 Cause = Literal["new actuals", "revised data", "changed plan", "new model"]
 
 
@@ -178,8 +179,10 @@ class OverrideRequest(Series):
     since: date = Field(description="First day.")
     until: date = Field(description="Last day.")
     units: Units = Field(description="Units that are expected on each day, or in each week.")
-    reason: Annotated[str, Field(min_length=3, max_length=500)] = Field(description="Why.")
-    expires_at: datetime = Field(description="When it stops to count, with a time zone.")
+    reason: Reason = Field(description="Why.")
+    expires_at: datetime = Field(
+        description="When it stops to count, with a time zone; at most 730 days after until."
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -193,6 +196,7 @@ class OverrideRequest(Series):
 class Override(OverrideRequest):
     """An override that was taken down."""
 
+    reason: str = Field(description="Why.")
     override_id: str
     author: str = Field(description="Name of the API key; local when none is needed.")
     created_at: datetime
@@ -211,6 +215,7 @@ class OverridesQuery(BaseModel):
 class ScoredOverride(Override):
     """An override with what was sold, once its days are over."""
 
+    active: bool = Field(description="Whether it counts now: it has not expired.")
     actual: float | None = Field(description="Units sold on its days; null until they are over.")
     value_added: float | None = Field(
         description="How many units nearer than the model's forecast it came; below 0 is farther."

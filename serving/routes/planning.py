@@ -73,6 +73,6 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
     )
     def overrides(query: Annotated[OverridesQuery, Query()]) -> Overrides:
         """What people set, newest first, with what was sold and the value added."""
-        return service.overrides(query)
+        return service.overrides(query, clock())
 
     return router

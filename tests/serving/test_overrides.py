@@ -1,11 +1,18 @@
 """Overrides: what is answered is kept, until when one counts, and what is refused."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from data import publication
+from serving.api.planning import Overrides
+
+NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 GROCERY = {"store_id": "1", "item_id": "GROCERY"}
 OVERRIDE = {
     **GROCERY,
@@ -25,3 +32,58 @@ def test_an_override_that_could_not_be_written_is_refused(client: TestClient, st
     assert client.post("/v1/overrides", json=OVERRIDE).status_code == 201
     (file,) = (state / "spool").iterdir()  # already there when the answer is
     assert "A street festival" in file.read_text()
+
+
+@pytest.fixture
+def listed(client: TestClient, state: Path) -> Any:
+    """Publishes overrides that are like OVERRIDE but for what is given; returns their list."""
+
+    def ask(*changes: dict[str, Any]) -> Overrides:
+        taken = client.post("/v1/overrides", json=OVERRIDE).json()
+        rows = pl.DataFrame(
+            [{**taken, "override_id": str(k), **change} for k, change in enumerate(changes)]
+        ).with_columns(
+            pl.col("since", "until").str.to_date(),
+            pl.col("created_at", "expires_at").str.to_datetime(time_zone="UTC"),
+            actual=pl.lit(None, pl.Float64),
+            value_added=pl.lit(None, pl.Float64),
+        )
+        folder = state / "published"
+        publication.write(folder, {"overrides": rows}, {"snapshot_id": "s1"}, NOW)
+        return Overrides.model_validate_json(client.get("/v1/overrides").content)
+
+    return ask
+
+
+def test_an_override_counts_until_the_instant_it_expires(listed: Any) -> None:
+    ends = {"0": NOW - SECOND, "1": NOW, "2": NOW + SECOND}
+    found = listed(*({"expires_at": at.isoformat()} for at in ends.values()))
+    active = {o.override_id: o.active for o in found.overrides}
+    assert {k: active[k] for k in ends} == {"0": False, "1": False, "2": True}
+    assert len(active) == 4 and all(active[k] for k in active.keys() - ends)  # the one just taken
+
+
+def test_an_override_of_older_rules_is_still_listed(listed: Any) -> None:
+    found = listed({"reason": "   ", "expires_at": "2090-01-01T00:00:00+00:00"})
+    assert "   " in [o.reason for o in found.overrides]
+
+
+@pytest.mark.parametrize(
+    "expires_at",
+    ["9999-12-31T23:59:59-12:00", "2019-09-13T00:00:00Z", "2017-09-10T00:00:00Z"],
+)
+def test_an_override_expires_in_a_time_that_people_mean(
+    client: TestClient, expires_at: str
+) -> None:
+    assert client.post("/v1/overrides", json=OVERRIDE).status_code == 201
+    answer = client.post("/v1/overrides", json=OVERRIDE | {"expires_at": expires_at})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["path"] == "/expires_at" and "expires_at lies" in error["detail"]
+
+
+def test_a_blank_reason_is_none(client: TestClient) -> None:
+    answer = client.post("/v1/overrides", json=OVERRIDE | {"reason": "  \t "})
+    assert answer.status_code == 422 and answer.json()["errors"][0]["path"] == "/reason"
+    kept = client.post("/v1/overrides", json=OVERRIDE | {"reason": "  a fair "})
+    assert kept.json()["reason"] == "a fair"
