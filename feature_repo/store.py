@@ -178,7 +178,7 @@ def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.
     """Newest features of (store_id, item_id) keys from the online store, in the given order.
 
     Raises UnknownSeries naming the first key that was never materialized, StaleFeatures when a view
-    or the service is not in the registry.
+    or the service is no longer in the registry, LookupError when nothing is: the registry is lost.
     """
     try:
         answer = store.get_online_features(
@@ -186,6 +186,8 @@ def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.
             entity_rows=[{"store_id": s, "item_id": i} for s, i in keys],
         ).to_dict()
     except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:
+        if not store.list_feature_views():
+            raise LookupError("The feature registry holds no view.") from error
         raise StaleFeatures(
             f"{error}; run the materialize deployment to apply it again."
         ) from error

@@ -13,6 +13,7 @@ from feature_repo import definitions, store
 from feature_repo.build import feature_rows
 from feature_repo.parity import parity
 from models.assembly import features_as_known
+from serving.source import Source, feast_reader
 
 CUTOFF = date(2017, 9, 10)
 
@@ -120,6 +121,18 @@ def test_a_deleted_view_fails_training_and_serving_by_its_name(
         features_as_known(filled, series, [CUTOFF])
     with pytest.raises(store.StaleFeatures, match=FEATURE_SERVICE):
         store.online_features(store.open_store(filled), [("s0", "i0")])
+
+
+@pytest.mark.parametrize("lost", ["feast_registry.db", "online.db"])
+def test_without_one_of_feasts_files_the_last_good_features_answer_and_it_is_said(
+    filled: Settings, lost: str
+) -> None:
+    (filled.state_dir / lost).unlink()
+    for _ in range(2):  # Feast makes an empty file at the first try
+        source = Source.of(str(filled.state_dir), feast_reader)
+        read = source.read([("s0", "i0")])
+        assert read.degraded and read.cutoff == CUTOFF
+        assert source.failure == read.degraded
 
 
 def test_a_file_of_the_offline_store_is_never_rewritten(filled: Settings) -> None:
