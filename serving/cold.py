@@ -31,7 +31,7 @@ def with_cold(
     plan = source.snapshots.plan(of_new, horizon)
     guessed = model.cold_forecast(rows, plan, new, horizon)
     method = dict(zip(new, guessed["method"].gather_every(horizon).to_list(), strict=True))
-    frames, parts, degraded = [guessed.drop("method")], [of_new], None
+    frames, parts, degraded = [guessed.drop("method")], [of_new], source.failure
     if old := [key for key in keys if key in known]:
         read = source.read(old)
         frames.append(

@@ -8,6 +8,7 @@ from typing import Any
 from data.schema import KEYS, quantile_column
 from models.orders import GRID, critical_ratio, order_up_to
 from serving.api.planning import Order, OrderRequest, Orders
+from serving.problems import OutOfRange
 from serving.snapshots import Key
 from serving.source import Model, Source, provenance
 
@@ -15,7 +16,7 @@ from serving.source import Model, Source, provenance
 def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
     """Order quantities, in the order of the series.
 
-    Raises HorizonTooLong, UnknownSeries or StaleFeatures.
+    Raises OutOfRange, UnknownSeries or StaleFeatures.
     """
     # Weeks can't be divided: stock for nine days is stock for two weeks.
     steps = source.settings.steps
@@ -25,6 +26,12 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
     if service is None:
         service = critical_ratio(*(float(c or 0) for c in costs))
     read = source.read([(s.store_id, s.item_id) for s in request.series])
+    if ahead > model.horizon:
+        raise OutOfRange(
+            "/review_days",
+            f"lead_time_days + review_days is at most {model.horizon * steps.days}, as far as "
+            f"model {model.version} forecasts, got {request.lead_time_days + request.review_days}.",
+        )
     plan = source.snapshots.plan(read.features, ahead)
     levels = sorted({*GRID, service})
     sums = model.sum_quantiles(read.features, plan, ahead, levels)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import Scope
 
 from feature_repo.store import StaleFeatures, UnknownSeries
@@ -20,6 +20,13 @@ from serving.api.system import FieldError, Problem
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-ID"
 MAX_ERRORS = 20
+
+
+class DuplicateKey(HTTPException):
+    """A key that an object of a JSON body has more than once."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(400, f"The body has the key {name[:60]!a} twice in one object; send one.")
 
 
 class UnknownLevel(ValueError):
@@ -94,7 +101,7 @@ def install(app: FastAPI) -> None:
     for error, (status, kind) in plain.items():
         app.add_exception_handler(error, _plain(status, kind))
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(AnyHTTPException, _http)
 
 
 FIELD_OF = {"unknown-level": "/quantiles", "horizon-too-long": "/horizon"}
@@ -111,7 +118,7 @@ def _plain(status: int, kind: str) -> Any:
 
 async def _http(request: Request, error: Exception) -> Response:
     """Problems that the framework finds: no such route, method not allowed, unreadable body."""
-    assert isinstance(error, HTTPException)
+    assert isinstance(error, AnyHTTPException)
     path, status = request.url.path, error.status_code
     if status == 404:
         kind, detail = "no-such-route", f"There is no {path}; /docs lists the routes."
@@ -119,6 +126,8 @@ async def _http(request: Request, error: Exception) -> Response:
         allowed = (error.headers or {}).get("Allow", "")
         kind = "method-not-allowed"
         detail = f"{request.method} is not allowed on {path}; allowed: {allowed}."
+    elif isinstance(error, DuplicateKey):
+        kind, detail = "malformed-json", error.detail
     elif status == 400:
         kind, detail = "malformed-json", "The body is not readable JSON."
     else:

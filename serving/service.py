@@ -39,6 +39,7 @@ from serving.api.system import (
     LoadError,
     ModelInfo,
     ModelMetadata,
+    ModelReady,
     Status,
     TensorMetadata,
 )
@@ -197,6 +198,12 @@ class ForecastService:
             snapshot_id=snapshot_id,
             degraded=degraded is not None,
         )
+
+    def model_ready(self, name: str, version: str | None) -> ModelReady:
+        """Whether a model answers: raises UnknownModel, NoChampion or StaleFeatures when not."""
+        found = self.metadata(name, version)
+        self.ready()
+        return ModelReady(name=found.name, ready=True)
 
     def published(self) -> Published:
         """What flows published. Raises NoChampion before the first configuration."""

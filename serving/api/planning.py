@@ -107,7 +107,8 @@ class OrderRequest(BaseModel):
         default=7, strict=True, ge=1, le=MAX_HORIZON, description="Days between two orders."
     )
     service_level: Share | None = Field(
-        default=None, description="Probability that the stock lasts; or give the two costs."
+        default=None,
+        description="Probability that the stock lasts; without it the two costs decide.",
     )
     shortage_cost: Units | None = Field(
         default=None, description="Cost of a unit that is missing, such as the margin lost."
@@ -119,9 +120,9 @@ class OrderRequest(BaseModel):
     @model_validator(mode="after")
     def _level_or_costs(self) -> Self:
         costs = (self.shortage_cost, self.leftover_cost)
-        if (self.service_level is None) == (costs == (None, None)):
-            raise ValueError("give either service_level, or shortage_cost and leftover_cost")
-        if self.service_level is None and (None in costs or not all(costs)):
+        if self.service_level is None and costs == (None, None):
+            raise ValueError("give service_level, or shortage_cost and leftover_cost, or all three")
+        if costs != (None, None) and not all(costs):
             raise ValueError("shortage_cost and leftover_cost are both needed, above 0")
         if self.lead_time_days + self.review_days > MAX_HORIZON:
             raise ValueError(f"lead_time_days + review_days is at most {MAX_HORIZON}")

@@ -84,6 +84,13 @@ class ServerReady(BaseModel):
     ready: bool
 
 
+class ModelReady(BaseModel):
+    """Open Inference Protocol: whether a model can answer inference requests."""
+
+    name: str = Field(examples=["demand"])
+    ready: bool
+
+
 class ServerMetadata(BaseModel):
     """Open Inference Protocol: what the server is."""
 

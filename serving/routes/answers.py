@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 
 from serving.problems import MEDIA_TYPE
+from serving.routes.bodies import OnceRoute
 from serving.snapshots import Key
 
 P = ParamSpec("P")
@@ -26,11 +27,15 @@ PROBES = ThreadPoolExecutor(1, thread_name_prefix="probe")
 
 
 class Router(APIRouter):
-    """Answers plain functions on the lane LARGE, coroutines on the event loop.
+    """Answers plain functions on the lane LARGE, coroutines on the event loop; bodies have
+    each key once.
 
     FastAPI would ask AnyIO for threads, which end with the task that started the loop. Ray Serve
     starts it in another way, and so AnyIO would start a thread for every request.
     """
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(route_class=OnceRoute, **about)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **about: Any) -> None:
         if not inspect.iscoroutinefunction(endpoint):

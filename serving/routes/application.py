@@ -73,6 +73,14 @@ def _document(api: FastAPI) -> None:
     api.openapi = openapi  # type: ignore[method-assign]
 
 
+def _header(description: str, type_: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": type_}}
+
+
+REQUEST_ID_HEADER = {"X-Request-ID": _header("The request's id, also in the logs.")}
+RETRY_AFTER_HEADER = {"Retry-After": _header("Seconds until it is worth asking again.", "integer")}
+
+
 def _with_edge(schema: dict[str, Any]) -> dict[str, Any]:
     """The document with what the edge asks for and answers on every route that is not open."""
     bearer = {"type": "http", "scheme": "bearer", "description": "Needed once a key was created."}
@@ -80,10 +88,18 @@ def _with_edge(schema: dict[str, Any]) -> dict[str, Any]:
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             if is_open(path):
+                _with_headers(operation)
                 continue
             statuses = [401, 429, *([403] if scope_of(method.upper(), path) == "admin" else [])]
             statuses += [408] if method == "post" else []
             added = {str(s): answer for s, answer in problems(*statuses).items()}
             operation["responses"] = dict(sorted({**operation["responses"], **added}.items()))
             operation["security"] = [{"key": []}]
+            _with_headers(operation)
     return schema
+
+
+def _with_headers(operation: dict[str, Any]) -> None:
+    for status, answer in operation["responses"].items():
+        added = REQUEST_ID_HEADER | (RETRY_AFTER_HEADER if status == "429" else {})
+        answer["headers"] = answer.get("headers", {}) | added

@@ -1,5 +1,6 @@
 """Routes of forecasts and of the series that can be forecast."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
@@ -30,6 +31,14 @@ from serving.snapshots import Key
 
 FRESH_SECONDS = 60
 FEW = 8  # series; their forecast takes hardly longer than that of one
+ETAG = {
+    "headers": {
+        "ETag": {
+            "description": "Stays until model, data, plan or format change.",
+            "schema": {"type": "string"},
+        }
+    }
+}
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 
@@ -57,7 +66,11 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
         summary="Forecast one series",
         response_description="The forecast.",
         response_model=ForecastResponse,
-        responses={**problems(*SERIES), 200: CSV, 304: {"description": "It is the one you have."}},
+        responses={
+            **problems(*SERIES),
+            200: CSV | ETAG,
+            304: {"description": "It is the one you have."} | ETAG,
+        },
     )
     async def forecast(
         series: PathSeries, query: Annotated[SeriesForecastQuery, Query()], http: Request
@@ -74,6 +87,7 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
         answer = service.forecast(request, clock(), request_id(http.scope))
         content = _in_format(answer, http)
         told = {k: v for k, v in answer.items() if k != "generated_at"}
+        told["format"] = content.media_type
         tag = f'W/"{blake2b(to_json(told), digest_size=12).hexdigest()}"'
         headers = {"ETag": tag, "Cache-Control": f"private, max-age={FRESH_SECONDS}"}
         if tag in [t.strip() for t in http.headers.get("if-none-match", "").split(",")]:
@@ -116,7 +130,17 @@ def _in_format(answer: dict[str, Any], http: Request) -> Response:
     """JSON, or CSV when the client prefers it."""
     # Written straight from the frame: a second validation of up to 28,000 days costs more
     # than the forecast. A test holds the answer to ForecastResponse.
-    if "text/csv" in http.headers.get("accept", ""):
+    if _weight("text/csv", http) > _weight("application/json", http):
         name = {"Content-Disposition": 'attachment; filename="forecasts.csv"', "Vary": "Accept"}
         return Response(to_csv(answer), media_type="text/csv", headers=name)
     return Response(to_json(answer), media_type="application/json", headers={"Vary": "Accept"})
+
+
+def _weight(media_type: str, http: Request) -> float:
+    """How much a client wants what it names in Accept (RFC 9110, 12.5.1); 0 for what it doesn't."""
+    for part in http.headers.get("accept", "").lower().split(","):
+        name, *parameters = (p.strip() for p in part.split(";"))
+        if name == media_type:
+            said = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+            return float(said) if re.fullmatch(r"[01](\.\d{0,3})?", said) else 0.0
+    return 0.0

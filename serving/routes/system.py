@@ -9,6 +9,7 @@ from serving.api.system import (
     Health,
     ModelInfo,
     ModelMetadata,
+    ModelReady,
     ServerLive,
     ServerMetadata,
     ServerReady,
@@ -136,3 +137,25 @@ def _open_inference(router: Router, service: ForecastService) -> None:
     async def version_metadata(model: ModelName, version: ModelName) -> ModelMetadata:
         """The served version; others are not loaded."""
         return service.metadata(model, version)
+
+    @router.get(
+        "/v2/models/{model}/ready",
+        summary="Readiness of the model (Open Inference Protocol)",
+        response_description="It is ready.",
+        responses=problems(404, 422, 503),
+        tags=["open inference protocol"],
+    )
+    async def model_ready(model: ModelName) -> ModelReady:
+        """Forecasts can be made with the served model, named demand."""
+        return await on(PROBES, service.model_ready, model, None)
+
+    @router.get(
+        "/v2/models/{model}/versions/{version}/ready",
+        summary="Readiness of a version (Open Inference Protocol)",
+        response_description="It is ready.",
+        responses=problems(404, 422, 503),
+        tags=["open inference protocol"],
+    )
+    async def version_ready(model: ModelName, version: ModelName) -> ModelReady:
+        """Forecasts can be made with this version."""
+        return await on(PROBES, service.model_ready, model, version)

@@ -60,7 +60,7 @@ def test_a_store_that_failed_is_asked_again_after_a_while(
 
 
 def test_a_new_series_of_a_known_store_and_item_is_forecast_from_its_like(
-    client: TestClient, state: Path
+    client: TestClient, online: Any, state: Path
 ) -> None:
     write_offline(state, 6.0)  # store 1 and item MEAT are known
     folder = state / "features" / "demand" / str(CUTOFF)
@@ -73,5 +73,7 @@ def test_a_new_series_of_a_known_store_and_item_is_forecast_from_its_like(
     assert [n.method for n in answer.forecasts] == ["analogues: MEAT", None]
     assert [n.days[0].y_hat for n in answer.forecasts] == [6.0, 20.0]
     assert answer.forecasts[0].cutoff == CUTOFF and answer.snapshot_id == "s1"
+    online.fails = OSError("the store is gone")
+    assert forecast(client, series=[new]).degraded and forecast(client, series=[new, MEAT]).degraded
     for nobody in ({"store_id": "7", "item_id": "MOON"}, {"store_id": "9", "item_id": "MEAT"}):
         assert client.post(FORECASTS, json={"series": [nobody]}).status_code == 404

@@ -198,7 +198,7 @@ def test_costs_choose_the_service_level_and_are_told(client: TestClient) -> None
     ("body", "says"),
     [
         ({}, "service_level, or shortage_cost"),
-        ({"service_level": 0.9, "shortage_cost": 1, "leftover_cost": 1}, "either"),
+        ({"service_level": 0.9, "shortage_cost": 1}, "both needed"),
         ({"shortage_cost": 1}, "both needed"),
         ({"shortage_cost": 1, "leftover_cost": 0}, "both needed"),
         ({"service_level": 1.0}, "less than 1"),

@@ -1,0 +1,39 @@
+"""Reads JSON bodies; a key that is there twice is refused, where Python would take the last."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from serving.problems import DuplicateKey
+
+
+class OnceRequest(Request):
+    """A request whose JSON has each key once."""
+
+    async def json(self) -> Any:
+        """The body. Raises JSONDecodeError, or DuplicateKey naming the first key met twice."""
+        return json.loads(await self.body(), object_pairs_hook=_once)
+
+
+class OnceRoute(APIRoute):
+    """A route that reads its body so."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, given such a request."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            return await handle(OnceRequest(request.scope, request.receive))
+
+        return answer
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise DuplicateKey(next(n for n in names if names.count(n) > 1))
+    return found
