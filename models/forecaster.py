@@ -272,8 +272,37 @@ class Forecaster:
         names the analogues. The intervals are wider by the error that guessed levels have among the
         known series. Raises HorizonTooLong, or NoAnalogue when neither store nor item is known.
         """
+        return self._cold(known, plan, wanted, horizon)[0]
+
+    def cold_sum_quantiles(
+        self,
+        known: pl.DataFrame,
+        plan: pl.DataFrame,
+        wanted: Sequence[tuple[str, str]],
+        lead_time: int,
+        service_levels: Sequence[float],
+    ) -> pl.DataFrame:
+        """The columns of `sum_quantiles` and `method`, of series as `cold_forecast` guesses them.
+
+        Raises what `cold_forecast` raises.
+        """
+        forecasts, wider = self._cold(known, plan, wanted, lead_time)
+        sums = levels.sum_quantiles(
+            forecasts.drop("method"), wider, self.manifest.dependence, service_levels
+        )
+        methods = forecasts.select(*KEYS, "method").unique()
+        return sums.join(methods, on=KEYS, maintain_order="left")
+
+    def _cold(
+        self,
+        known: pl.DataFrame,
+        plan: pl.DataFrame,
+        wanted: Sequence[tuple[str, str]],
+        horizon: int,
+    ) -> tuple[pl.DataFrame, Calibration]:
         features = cold_start.analogue_features(known, wanted)
         own = self.manifest.calibration
         wider = cold_start.widened(own, cold_start.level_error(known, own))
         forecasts = self._forecast(features, plan, horizon, wider)
-        return forecasts.join(features.select(*KEYS, "method"), on=KEYS, maintain_order="left")
+        methods = features.select(*KEYS, "method")
+        return forecasts.join(methods, on=KEYS, maintain_order="left"), wider

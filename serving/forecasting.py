@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,14 @@ def answer(
     except UnknownSeries as unknown:
         if request.level != "series" or request.what_if:
             raise
-        read, made, method = with_cold(model, source, keys, horizon, unknown)
+        read, made, method = with_cold(
+            source,
+            keys,
+            horizon,
+            unknown,
+            guess=partial(model.cold_forecast, horizon=horizon),
+            make=partial(model.forecast, horizon=horizon),
+        )
         _check(made, model)
     else:
         plan = source.snapshots.plan(read.features, horizon)

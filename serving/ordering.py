@@ -1,16 +1,21 @@
 """Answers what to order: demand of the period that the stock must last, and the level to fill."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+import polars as pl
+
 from data.schema import KEYS, quantile_column
+from feature_repo.store import UnknownSeries
 from models.orders import GRID, critical_ratio, order_up_to
 from serving.api.planning import Order, OrderRequest, Orders
+from serving.cold import with_cold
 from serving.problems import OutOfRange
 from serving.snapshots import Key
-from serving.source import Model, Source, provenance
+from serving.source import Model, Read, Source, provenance
 
 
 def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
@@ -25,16 +30,13 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
     service = request.service_level
     if service is None:
         service = critical_ratio(*(float(c or 0) for c in costs))
-    read = source.read([(s.store_id, s.item_id) for s in request.series])
     if ahead > model.horizon:
         raise OutOfRange(
             "/review_days",
             f"lead_time_days + review_days is at most {model.horizon * steps.days}, as far as "
             f"model {model.version} forecasts, got {request.lead_time_days + request.review_days}.",
         )
-    plan = source.snapshots.plan(read.features, ahead)
-    levels = sorted({*GRID, service})
-    sums = model.sum_quantiles(read.features, plan, ahead, levels)
+    read, sums, method = _sums(model, source, request, ahead, sorted({*GRID, service}))
     demand: dict[Key, Mapping[str, Any]] = {
         (row["store_id"], row["item_id"]): row for row in sums.to_dicts()
     }
@@ -55,6 +57,7 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
                 expected_demand=row["y_hat"],
                 expected_cost=cost,
                 days_of_cover=stock / a_day if a_day > 0 else None,
+                method=method.get((series.store_id, series.item_id)),
             )
         )
     return Orders(
@@ -64,3 +67,21 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
         service_level=service,
         orders=found,
     )
+
+
+def _sums(
+    model: Model, source: Source, request: OrderRequest, ahead: int, levels: Sequence[float]
+) -> tuple[Read, pl.DataFrame, dict[Key, str]]:
+    """Features, mean and quantiles of the units of `ahead` steps, and how new series were guessed.
+
+    Raises UnknownSeries or StaleFeatures.
+    """
+    keys = [(s.store_id, s.item_id) for s in request.series]
+    try:
+        read = source.read(keys)
+    except UnknownSeries as unknown:
+        guess = partial(model.cold_sum_quantiles, lead_time=ahead, service_levels=levels)
+        make = partial(model.sum_quantiles, lead_time=ahead, service_levels=levels)
+        return with_cold(source, keys, ahead, unknown, guess=guess, make=make)
+    plan = source.snapshots.plan(read.features, ahead)
+    return read, model.sum_quantiles(read.features, plan, ahead, levels), {}

@@ -78,6 +78,17 @@ class Model(Protocol):
         """Forecasts of series that `known` is like, with the column `method`."""
         ...
 
+    def cold_sum_quantiles(
+        self,
+        known: pl.DataFrame,
+        plan: pl.DataFrame,
+        wanted: Sequence[Key],
+        lead_time: int,
+        service_levels: Sequence[float],
+    ) -> pl.DataFrame:
+        """Sums as those of sum_quantiles, and `method`, of series that `known` is like."""
+        ...
+
     def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         """Units that each input adds to each forecast (models.explain.drivers)."""
         ...

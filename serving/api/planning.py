@@ -146,6 +146,11 @@ class Order(BaseModel):
     days_of_cover: float | None = Field(
         description="Days that the stock lasts on average; null when nothing is expected to sell."
     )
+    method: str | None = Field(
+        default=None,
+        description="What stood in for the history of a series that has none.",
+        examples=["analogues: GROCERY in stores 330, 401"],
+    )
 
 
 class Orders(Provenance):

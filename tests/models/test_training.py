@@ -12,7 +12,7 @@ import pytest
 from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS
 from data.steps import Steps
 from data.warehouse import known_at_morning
-from models import backtest, conformal, forecaster
+from models import backtest, conformal, forecaster, levels
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
 from models.dataset import training_cutoffs
@@ -270,3 +270,18 @@ def test_a_new_series_is_forecast_from_analogues_with_wider_intervals(
     y_hat, step = (cold[c].to_numpy() for c in ("y_hat", "step"))
     plain = conformal.apply(y_hat, step, own.times(cold["item_id"]), own, (0.1, 0.9))
     assert (cold["q0.9"] - cold["q0.1"]).sum() > (plain[:, 1] - plain[:, 0]).sum()
+
+
+def test_a_new_series_is_ordered_from_the_sum_of_its_guess_with_wider_quantiles(
+    training_frames: TrainingData, saved: Path
+) -> None:
+    model, features = Forecaster.load(saved), newest(training_frames)
+    known = features.filter((pl.col("store_id") != "s1") | (pl.col("item_id") != "i1"))
+    asked = (known, training_frames.plan, [("s1", "i1")], 14)
+    cold = model.cold_forecast(*asked)
+    sums = model.cold_sum_quantiles(*asked, (0.1, 0.9))
+    assert sums["method"].to_list() == [cold["method"][0]]
+    assert sums["y_hat"][0] == pytest.approx(cold["y_hat"].sum())
+    m = model.manifest
+    plain = levels.sum_quantiles(cold.drop("method"), m.calibration, m.dependence, (0.1, 0.9))
+    assert (sums["q0.9"] - sums["q0.1"])[0] > (plain["q0.9"] - plain["q0.1"])[0]

@@ -73,7 +73,15 @@ def test_a_new_series_of_a_known_store_and_item_is_forecast_from_its_like(
     assert [n.method for n in answer.forecasts] == ["analogues: MEAT", None]
     assert [n.days[0].y_hat for n in answer.forecasts] == [6.0, 20.0]
     assert answer.forecasts[0].cutoff == CUTOFF and answer.snapshot_id == "s1"
+    body = {"series": [new, MEAT], "review_days": 10, "service_level": 0.9}
+    guessed, known = client.post("/v1/orders", json=body).json()["orders"]
+    assert (guessed["item_id"], guessed["method"]) == ("MEAT", "analogues: MEAT")
+    assert guessed["expected_demand"] == 600.0  # of the guess, not of what is known
+    assert (known["method"], known["expected_demand"]) == (None, 200.0)
+    nobody = {**body, "series": [{"store_id": "7", "item_id": "MOON"}]}
+    assert client.post("/v1/orders", json=nobody).status_code == 404
     online.fails = OSError("the store is gone")
-    assert forecast(client, series=[new]).degraded and forecast(client, series=[new, MEAT]).degraded
+    for series in ([new], [new, MEAT]):
+        assert client.post(FORECASTS, json={"series": series}).json()["degraded"]
     for nobody in ({"store_id": "7", "item_id": "MOON"}, {"store_id": "9", "item_id": "MEAT"}):
         assert client.post(FORECASTS, json={"series": [nobody]}).status_code == 404
