@@ -3,6 +3,8 @@
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -243,3 +245,32 @@ def test_ray_takes_the_configuration_for_valid(settings: Settings) -> None:
     application = config.applications[0]
     assert application.import_path == "serving.app:app"
     assert application.deployments[0].name == app._bound_deployment.name
+
+
+KILLED = """
+import sys
+from data.settings import Settings
+from serving.deploy import swap
+state, port, version = sys.argv[1:]
+swap(Settings(state_dir=state, serve_port=port, ray_dashboard_port=port), version)
+"""
+
+
+@pytest.mark.parametrize("when", ["before it serves", "once it serves"])
+def test_a_swap_that_was_killed_is_made_whole_by_the_next_one(
+    settings: Settings, cluster: Cluster, when: str
+) -> None:
+    deploy.swap(settings, "1")
+    cluster.apply_seconds = 1.0
+    arguments = [str(settings.state_dir), str(settings.serve_port), "2"]
+    child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments])
+    deadline = time.monotonic() + 60
+    while cluster.seen != ["1", "2"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -9 and deploy.current_version(settings) == "1"
+    while when == "once it serves" and cluster.model["version"] != "2":
+        time.sleep(0.01)
+    assert deploy.swap(settings, "2")["version"] == "2"
+    assert deploy.current_version(settings) == "2"
+    assert deploy.previous_version(settings) == "1"
