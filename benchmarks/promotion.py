@@ -35,6 +35,7 @@ SEEDS, OTHER_SEEDS = (1, 2, 3, 4), (1, 2)
 
 def promotion_rows(settings: Settings) -> list[Row]:
     """Fits on a copy of the state, then counts promotions in TRIALS trials of each kind."""
+    newest_snapshot(settings)  # before a large folder is copied in vain
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
         skip = shutil.ignore_patterns("prefect", "logs", "mlartifacts", "*.token", "spool")
@@ -52,12 +53,17 @@ def rows_of(losses: pl.DataFrame) -> list[Row]:
     ]
 
 
-def newest_data(settings: Settings) -> TrainingData:
-    """What a training at the newest snapshot of a state reads."""
+def newest_snapshot(settings: Settings) -> Path:
+    """Folder of the newest snapshot of a state. Raises FileNotFoundError where there is none."""
     folders = [f.parent for f in settings.snapshots_dir.glob("*/snapshot.json")]
     if not folders:
         raise FileNotFoundError(f"{settings.snapshots_dir} has no snapshot: run `make demo` first.")
-    newest = max(folders, key=lambda folder: read_snapshot(folder)[1])
+    return max(folders, key=lambda folder: read_snapshot(folder)[1])
+
+
+def newest_data(settings: Settings) -> TrainingData:
+    """What a training at the newest snapshot of a state reads."""
+    newest = newest_snapshot(settings)
     with connect(settings) as con:
         versions = query(con, "sales_versions")
         plan = query(con, "plan_versions", since=None, until=None)
@@ -159,7 +165,11 @@ def _row(metric: str, count: int, target: float, *, most: bool) -> Row:
 
 def main() -> int:
     """Fits, resamples and adds the rows to gates.json; 1 when a target is missed."""
-    rows = promotion_rows(Settings())
+    try:
+        rows = promotion_rows(Settings())
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 1
     report.save("gates", rows, merge=True)
     for row in rows:
         print(f"{row['metric']}: {row['ours']} (target {row['target']}), met: {row['met']}")

@@ -1,6 +1,7 @@
 """MLflow: runs, registered versions and the aliases that say which of them serves."""
 
 import json
+import os
 import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import polars as pl
@@ -28,6 +30,8 @@ from models.training import Training
 MODEL = "demand"
 EXPERIMENT = "demand"
 HISTORY = "champion since"  # tags of the registered model, one per move of the alias
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such alias or version
+Move = dict[str, Any]  # of the alias: at, version, why; `moved`: whether the alias followed
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 
@@ -41,17 +45,27 @@ class Served:
 
 
 class RegistryUnreachable(ConnectionError):
-    """The MLflow server does not answer."""
+    """The MLflow server does not answer, or can't read its database."""
 
 
 @contextmanager
-def _client(settings: Settings) -> Iterator[MlflowClient]:
+def connected(settings: Settings) -> Iterator[MlflowClient]:
     """A client of the MLflow server. Raises RegistryUnreachable in one sentence if it is down."""
+    # MLflow itself tries for many minutes, which would hold up a rollback.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     mlflow.set_tracking_uri(settings.mlflow_url)
     try:
         yield MlflowClient()
     except MlflowException as error:
-        if "API request to" not in str(error) and "Connection" not in str(error):
+        said = str(error)
+        if "sqlalche.me" in said:  # in every error of a database, whatever its status
+            raise RegistryUnreachable(
+                f"The MLflow server at {settings.mlflow_url} can't read its database "
+                f"({said.splitlines()[0][:200]}); restore the state from a copy as the runbook "
+                "says, then run this again."
+            ) from error
+        if "API request to" not in said and "Connection" not in said:
             raise
         raise RegistryUnreachable(
             f"The MLflow server at {settings.mlflow_url} does not answer; start it with `make up`."
@@ -77,7 +91,7 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
     Returns the new version. The run holds the trials, the data set with its snapshot id, the
     feature service, the commit, the holdout's figures, a plot, and the manifest.
     """
-    with _client(settings) as client:
+    with connected(settings) as client:
         experiment = _experiment(client)
         with (
             mlflow.start_run(experiment_id=experiment, run_name=f"train {data.cutoff}") as run,
@@ -146,18 +160,18 @@ def _log(settings: Settings, training: Training, data: TrainingData) -> None:
 
 def version_of(settings: Settings, alias: str) -> str | None:
     """The version that an alias names, or None."""
-    with _client(settings) as client:
+    with connected(settings) as client:
         try:
             return str(client.get_model_version_by_alias(MODEL, alias).version)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in UNKNOWN:
                 return None
             raise
 
 
 def parameters_of(settings: Settings, version: str) -> dict[str, object]:
     """The parameters that a version was fitted with, from its run."""
-    with _client(settings) as client:
+    with connected(settings) as client:
         run = client.get_run(client.get_model_version(MODEL, version).run_id)
     return {name: _value(text) for name, text in run.data.params.items()}
 
@@ -171,19 +185,26 @@ def _value(text: str) -> object:
 
 def challenge(settings: Settings, version: str) -> None:
     """Makes a version the challenger."""
-    with _client(settings) as client:
+    with connected(settings) as client:
         client.set_registered_model_alias(MODEL, CHALLENGER, version)
 
 
 def promote(settings: Settings, version: str, *, at: datetime, why: str) -> None:
-    """Moves `champion` to a version and `previous` to the one that it was; the history says why."""
+    """Moves `champion` to a version and `previous` to the one that it was; the history says why.
+
+    The history comes first: a kill leaves the old champion or the new one with its reason, and the
+    same call again does the rest.
+    """
     old = version_of(settings, CHAMPION)
-    with _client(settings) as client:
-        if old and old != version:
+    with connected(settings) as client:
+        _settle(client, old)
+        if old == version:
+            return
+        move = _remember(client, version, at, why)
+        if old:
             client.set_registered_model_alias(MODEL, PREVIOUS, old)
         client.set_registered_model_alias(MODEL, CHAMPION, version)
-        if old != version:
-            _remember(client, version, at, why)
+        _confirm(client, *move)
 
 
 def roll_back(settings: Settings, version: str, *, at: datetime, why: str) -> None:
@@ -192,27 +213,57 @@ def roll_back(settings: Settings, version: str, *, at: datetime, why: str) -> No
     `previous` is gone afterwards: it would name the model that just failed.
     """
     failed = version_of(settings, CHAMPION)
-    with _client(settings) as client:
-        client.set_registered_model_alias(MODEL, CHAMPION, version)
-        if version_of(settings, PREVIOUS):
-            client.delete_registered_model_alias(MODEL, PREVIOUS)
+    with connected(settings) as client:
+        _settle(client, failed)
         if failed and failed != version:
             client.set_model_version_tag(MODEL, failed, "rolled_back", why)
-        _remember(client, version, at, f"rolled back: {why}")
+        move = _remember(client, version, at, f"rolled back: {why}")
+        if version_of(settings, PREVIOUS):
+            client.delete_registered_model_alias(MODEL, PREVIOUS)
+        client.set_registered_model_alias(MODEL, CHAMPION, version)
+        _confirm(client, *move)
 
 
-def _remember(client: MlflowClient, version: str, at: datetime, why: str) -> None:
+def _remember(client: MlflowClient, version: str, at: datetime, why: str) -> tuple[str, Move]:
+    """Writes a move to the history, before the alias; returns the tag's name and its content."""
     stamp = as_utc(at).strftime("%Y-%m-%dT%H.%M.%S.%fZ")  # a tag's name may not hold a colon
-    entry = json.dumps({"at": as_utc(at).isoformat(), "version": version, "why": why})
-    client.set_registered_model_tag(MODEL, f"{HISTORY} {stamp}", entry)
+    move: Move = {"at": as_utc(at).isoformat(), "version": version, "why": why}
+    name = f"{HISTORY} {stamp}"
+    client.set_registered_model_tag(MODEL, name, json.dumps({**move, "moved": False}))
+    return name, move
+
+
+def _confirm(client: MlflowClient, name: str, move: Move) -> None:
+    """Notes that the alias followed."""
+    client.set_registered_model_tag(MODEL, name, json.dumps({**move, "moved": True}))
+
+
+def _settle(client: MlflowClient, champion: str | None) -> None:
+    """Confirms what the alias followed before a kill, and takes away what it didn't."""
+    for name, move in _moves(client).items():
+        if not move.get("moved", True):
+            if move["version"] == champion:
+                _confirm(client, name, move)
+            else:
+                client.delete_registered_model_tag(MODEL, name)
+
+
+def _moves(client: MlflowClient) -> dict[str, Move]:
+    """The history by name of its tag."""
+    tags = client.get_registered_model(MODEL).tags
+    return {name: json.loads(text) for name, text in tags.items() if name.startswith(HISTORY)}
 
 
 def alias_history(settings: Settings) -> list[Served]:
     """Every move of `champion`, oldest first: the answer to which version served when, and why."""
-    with _client(settings) as client:
-        tags = client.get_registered_model(MODEL).tags
-    moves = [json.loads(text) for name, text in tags.items() if name.startswith(HISTORY)]
-    found = [Served(datetime.fromisoformat(m["at"]), m["version"], m["why"]) for m in moves]
+    champion = version_of(settings, CHAMPION)
+    with connected(settings) as client:
+        moves = _moves(client).values()
+    found = [
+        Served(datetime.fromisoformat(m["at"]), m["version"], m["why"])
+        for m in moves
+        if m.get("moved", True) or m["version"] == champion
+    ]
     return sorted(found, key=lambda served: served.since)
 
 
@@ -239,10 +290,12 @@ def export(settings: Settings, version: str | None = None) -> Exported:
     if version is None:
         raise NoChampion("No model has been promoted yet; run the train deployment first.")
     folder = settings.champions_dir / version
-    with _client(settings) as client:
+    with connected(settings) as client:
         try:
             found = client.get_model_version(MODEL, version)
         except MlflowException as error:
+            if error.error_code not in UNKNOWN:
+                raise
             raise NoChampion(
                 f"The registry at {settings.mlflow_url} has no version {version!r} of {MODEL!r}."
             ) from error

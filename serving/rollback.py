@@ -16,7 +16,8 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
     """Serves the previous version (or `version`) again and moves `champion` back to it.
 
     The swap comes first and needs no MLflow. Raises NothingToRollBackTo, DeployFailed when the
-    version does not serve, and RegistryUnreachable when it serves but the alias was not moved.
+    version does not serve, and RegistryUnreachable when it serves but the alias was not moved:
+    the same version asked for again moves it.
     """
     target = version or previous_version(settings)
     if target is None:
@@ -26,7 +27,12 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
         )
     swap(settings, target, timeout_seconds=20)
     forget_previous(settings)
-    registry.roll_back(settings, target, at=at, why=why)
+    try:
+        registry.roll_back(settings, target, at=at, why=why)
+    except registry.RegistryUnreachable as error:
+        said = f"Version {target} serves again ({why}), but the alias `champion` was not moved."
+        then = f"Then run the rollback deployment with version={target}."
+        raise registry.RegistryUnreachable(f"{said} {error} {then}") from error
     return target
 
 

@@ -51,8 +51,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "7",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job consumers outlive the server
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_API_URL": settings.prefect_api_url,

@@ -5,7 +5,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import httpx
 import mlflow
 import polars as pl
 import pytest
+from mlflow.exceptions import RestException
 
 from checks.gates import decide_promotion
 from data.settings import Settings
@@ -22,9 +23,19 @@ from models.forecaster import Forecaster, NoChampion, Unusable
 from models.promotion import evidence
 from models.tracking import log_report
 from models.training import Training, last_week, train
+from serving import rollback
 from stack.programs import MLFLOW, command_lines, environment
 
 CUTOFF = date(2017, 9, 10)
+CALLS: list[Callable[[Settings], object]] = [
+    lambda settings: registry.version_of(settings, registry.CHAMPION),
+    lambda settings: registry.parameters_of(settings, "1"),
+    lambda settings: registry.export(settings, "1"),
+    registry.load,
+    registry.alias_history,
+    lambda settings: registry.promote(settings, "1", at=NOW, why="better"),
+    lambda settings: registry.roll_back(settings, "1", at=NOW, why="odd"),
+]
 NOW, HOUR = datetime(2026, 11, 24, 9, tzinfo=UTC), timedelta(hours=1)
 
 
@@ -125,13 +136,39 @@ def test_a_version_that_is_not_there_is_named(server: Settings) -> None:
 
 
 def test_a_dead_server_is_one_sentence_within_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
-        monkeypatch.setenv(name, environment(Settings(_env_file=None))[name])
     settings = Settings(_env_file=None, state_dir=tmp_path, mlflow_port=free_port())
-    with pytest.raises(registry.RegistryUnreachable, match=r"does not answer; start it with"):
-        registry.version_of(settings, registry.CHAMPION)
+    for ask in CALLS:
+        with pytest.raises(registry.RegistryUnreachable, match=r"does not answer; start it with"):
+            ask(settings)
+    # A rollback has swapped by then, and says how to complete it.
+    (settings.champions_dir / "6").mkdir(parents=True)
+    monkeypatch.setattr(rollback, "Settings", lambda: settings)
+    monkeypatch.setattr(rollback, "previous_version", lambda _settings: "6")
+    monkeypatch.setattr(rollback, "swap", lambda *_, **__: None)
+    assert rollback.main("odd orders") == 1
+    said = capsys.readouterr().err
+    assert "Version 6 serves again (odd orders)" in said and "rollback deployment with ver" in said
+
+
+def test_a_database_that_cannot_be_read_is_one_sentence(
+    server: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "(sqlite3.DatabaseError) file is not a database\n[SQL: SELECT 1]\n"
+    said += "(Background on this error at: https://sqlalche.me/e/20/4xp6)"
+
+    def unreadable(*_: object) -> None:
+        raise RestException({"error_code": "BAD_REQUEST", "message": said})
+
+    for name in ("get_model_version", "get_model_version_by_alias", "get_registered_model"):
+        monkeypatch.setattr(registry.MlflowClient, name, unreadable)
+    for ask in CALLS:
+        with pytest.raises(registry.RegistryUnreachable) as error:
+            ask(server)
+        told = str(error.value)
+        assert "can't read its database (BAD_REQUEST: (sqlite3.DatabaseError) file is" in told
+        assert "runbook" in told and "\n" not in told
 
 
 def test_a_report_is_logged_with_its_figures_and_files(server: Settings, tmp_path: Path) -> None:
