@@ -1,0 +1,150 @@
+"""The flow `deploy` on Prefect, with a running API and MLflow's store: it takes back what fails."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+import uvicorn
+from prefect.settings import PREFECT_SERVER_DATABASE_TIMEOUT, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from data.settings import Settings
+from flows import deploy as flow
+from models import registry
+from serving import deploy
+from serving.routes.application import create_api
+from serving.service import ForecastService
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+Change = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def threefold(answer: pl.DataFrame) -> pl.DataFrame:
+    """Nothing is malformed, but it is three times as much."""
+    return answer.with_columns(3 * pl.selectors.float())
+
+
+def raises(_answer: pl.DataFrame) -> pl.DataFrame:
+    raise RuntimeError("no such leaf")
+
+
+def not_a_number(answer: pl.DataFrame) -> pl.DataFrame:
+    return answer.with_columns(y_hat=pl.lit(float("nan")))
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[None]:
+    """A Prefect server of the test's own."""
+    with (
+        temporary_settings({PREFECT_SERVER_DATABASE_TIMEOUT: 60}),  # on a busy machine
+        prefect_test_harness(server_startup_timeout=180),
+    ):
+        yield
+
+
+@pytest.fixture
+def live(
+    service: ForecastService, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """A running API of which version 1 serves; configurations are exchanged as Ray Serve would."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_api(service), port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    settings = Settings(state_dir=state, serve_port=port, _env_file=None)
+    for version in ("1", "2"):
+        (settings.champions_dir / version).mkdir(parents=True)
+    monkeypatch.setattr(
+        deploy,
+        "put",
+        lambda _settings, config: service.configure(
+            config["applications"][0]["deployments"][0]["user_config"]
+        ),
+    )
+    while not server.started:
+        time.sleep(0.01)
+    deploy.swap(settings, "1")
+    yield settings
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def promoted(live: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Version 2 has just been promoted over version 1, in a store of MLflow on a file."""
+    monkeypatch.setattr(Settings, "mlflow_url", f"sqlite:///{live.state_dir}/mlflow.db")
+    monkeypatch.setattr(flow, "Settings", lambda: live)
+    with registry.connected(live) as client:
+        client.create_registered_model(registry.MODEL)
+        for _ in range(2):
+            client.create_model_version(registry.MODEL, str(live.state_dir))
+    registry.promote(live, "1", at=NOW, why="the first")
+    registry.promote(live, "2", at=NOW.replace(hour=10), why="better")
+
+    def exported(settings: Settings, _version: str | None) -> SimpleNamespace:
+        return SimpleNamespace(version=registry.version_of(settings, registry.CHAMPION))
+
+    monkeypatch.setattr(registry, "export", exported)
+    return live
+
+
+def serve_as_2(service: ForecastService, change: Change) -> None:
+    """Version 2 forecasts as version 1 does; its answers to real series are changed."""
+    load = service._load
+
+    def loaded(folder: Path) -> Any:
+        model: Any = load(folder)
+        if folder.name == "2":
+            forecast = load(Path("1")).forecast
+
+            def changed(features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
+                answer = forecast(features, plan, horizon)
+                return answer if features["store_id"][0] == "-" else change(answer)
+
+            model.forecast = changed
+        return model
+
+    service._load = loaded
+
+
+@pytest.mark.usefixtures("prefect")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (threefold, "forecasts are 3.00 times the champion's"),
+        (raises, "the API answers 500"),
+        (not_a_number, "the API answers 500"),
+    ],
+)
+def test_a_version_that_fails_its_watch_is_taken_back_by_the_run_that_fails(
+    promoted: Settings, service: ForecastService, change: Change, said: str
+) -> None:
+    serve_as_2(service, change)
+    run = flow.deploy(return_state=True)
+    assert run.is_failed()
+    assert "Version 2 was rolled back to 1" in str(run.message) and said in str(run.message)
+
+    assert service.info().version == "1" == deploy.current_version(promoted)
+    assert registry.version_of(promoted, registry.CHAMPION) == "1"
+    last = registry.alias_history(promoted)[-1]
+    assert last.version == "1" and last.why.startswith("rolled back: ") and said in last.why
+    with registry.connected(promoted) as client:
+        assert said in client.get_model_version(registry.MODEL, "2").tags["rolled_back"]
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_version_that_passes_its_watch_serves_on(
+    promoted: Settings, service: ForecastService
+) -> None:
+    serve_as_2(service, lambda answer: answer)
+    assert flow.deploy(return_state=True).is_completed()
+    assert service.info().version == "2" == registry.version_of(promoted, registry.CHAMPION)
