@@ -28,7 +28,7 @@ Change = Callable[[pl.DataFrame], pl.DataFrame]
 
 def threefold(answer: pl.DataFrame) -> pl.DataFrame:
     """Nothing is malformed, but it is three times as much."""
-    return answer.with_columns(3 * pl.selectors.float())
+    return answer.with_columns(pl.selectors.float() * 3)
 
 
 def raises(_answer: pl.DataFrame) -> pl.DataFrame:
