@@ -1,8 +1,9 @@
-"""A decision of the retrain gate in words and figures that need no knowledge of statistics."""
+"""A gate's decision in words and figures that need no knowledge of statistics."""
 
 from collections.abc import Mapping
 
-from checks import gates
+from checks import gates, rollout
+from checks.alerts import guide
 from checks.gates import GateDecision, Outcome
 
 MEANING: dict[Outcome, str] = {
@@ -16,16 +17,24 @@ MEANING: dict[Outcome, str] = {
     "again if it did better, else last week's sales unless they did worse, until a new model is "
     "better.",
 }
+HELD_OR_MOVED = ("retrain hold", "retrain alert", "promote hold")  # somebody has to look at it
 Row = tuple[str, str, str]
 
 
 def account(decision: GateDecision, subject: str) -> str:
-    """Markdown: the outcome, what it means, its reasons, and each measurement with its limit."""
+    """Markdown: the outcome, what it means, its reasons, and each measurement with its limit.
+
+    What somebody has to look at names its owner and the part of the runbook.
+    """
     reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
     head = f"# {decision.outcome}: {subject}\n\n"
+    if (kind := f"{decision.gate} {decision.outcome}") in HELD_OR_MOVED:
+        owner, next_step = guide(kind)
+        head += f"For: {owner}. What to do: {next_step}\n\n"
     if decision.gate != "retrain":
-        measured = "\n".join(f"| {k} | {_text(v)} |" for k, v in decision.measurements.items())
-        return f"{head}{reasons}\n\n| measured | value |\n|---|---|\n{measured}\n"
+        seen = decision.measurements
+        measured = "\n".join(f"| {k} | {_text(v)} | {_limit(k, seen)} |" for k, v in seen.items())
+        return f"{head}{reasons}\n\n| measured | value | limit |\n|---|---|---|\n{measured}\n"
     rows = "\n".join(f"| {a} | {b} | {c} |" for a, b, c in _rows(decision.measurements))
     follows = "A training follows." if decision.train else "No training follows."
     return (
@@ -67,6 +76,25 @@ def _rows(seen: Mapping[str, float | int | str | None]) -> list[Row]:
         ("Age of the model, days", _text(seen["model_age_days"]), age),
         ("Days since the last training; trainings of late", last, cap),
     ]
+
+
+def _limit(name: str, seen: Mapping[str, float | int | str | None]) -> str:
+    """What a measurement of the promotion gate or of a rehearsal is held to; empty if nothing."""
+    low, high = gates.COVERAGE_80
+    slower, plausible = rollout.SLOWER, rollout.PLAUSIBLE
+    limits = {
+        "ratio_upper": f"below {_text(seen.get('limit'))}",
+        "paired_bias": f"{gates.BIAS_WORSE:g} further from zero than champion_bias",
+        "moved": f"{gates.MOVED:g}",
+        "coverage_80": f"{low:g} to {high:g}",
+        "bias": f"± {gates.BIAS:g}",
+        "naive_ratio": f"below {gates.NAIVE_RATIO:g}",
+        "worse_slices": f"none surely above {gates.SLICE_RATIO:g}",
+        "p95_ms": f"{rollout.FAST_MS:g}, or {slower:g} times champion_p95_ms",
+        "heavier_mb": f"{rollout.HEAVIER_MB:g}",
+        "units": f"{plausible[0]:g} to {plausible[1]:g} times champion_units",
+    }
+    return limits.get(name.removeprefix("golden requests ").removeprefix("shadow "), "")
 
 
 def _text(value: float | int | str | None, empty: str = "not measured") -> str:

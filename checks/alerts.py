@@ -8,6 +8,9 @@ GUIDE = {
     "flow ": ("operator", "a-flow-failed"),
     "quarantined rows": ("data", "rows-are-quarantined"),
     "lost records": ("operator", "the-ledger-lost-records"),
+    "retrain hold": ("data", "the-retraining-gate-says-hold"),
+    "retrain alert": ("model", "the-retraining-gate-says-alert"),
+    "promote hold": ("model", "a-challenger-is-held"),
     "api 500": ("operator", "the-api-answers-5xx"),
     "api 503 no-champion": ("model", "no-model-is-served"),
     "api 503 stale-features": ("operator", "answers-are-stale-or-degraded"),
@@ -19,6 +22,7 @@ OTHERWISE = ("operator", "something-else")
 
 
 def guide(kind: str) -> tuple[str, str]:
-    """Owner of a kind of error (see data.ledger.Failure) and the part of the runbook for it."""
+    """Owner of a kind of error (see data.ledger.Failure), or of a gate's outcome, and the part of
+    the runbook for it."""
     owner, anchor = next((g for prefix, g in GUIDE.items() if kind.startswith(prefix)), OTHERWISE)
     return owner, f"{RUNBOOK}#{anchor}"

@@ -195,8 +195,23 @@ def test_an_account_says_outcome_meaning_reasons_and_limits() -> None:
 def test_every_outcome_has_a_meaning_and_promotions_are_told_too() -> None:
     for outcome in ("hold", "insufficient", "pass", "alert", "retrain", "fall_back"):
         assert MEANING[outcome]  # type: ignore[index]
-    text = account(GateDecision("promote", "hold", ("no better",), {"ratio": 1.02}), "version 4")
-    assert (
-        text
-        == "# hold: version 4\n\n- no better\n\n| measured | value |\n|---|---|\n| ratio | 1.02 |\n"
-    )
+    seen = {"ratio": 1.02, "ratio_upper": 1.04, "limit": 1.0, "shadow heavier_mb": 3.0}
+    text = account(GateDecision("promote", "hold", ("no better",), seen), "version 4")
+    assert text.startswith("# hold: version 4\n\nFor: model. What to do: docs/runbook.md#a-chal")
+    assert "\n- no better\n\n| measured | value | limit |\n" in text
+    assert "| ratio | 1.02 |  |\n| ratio_upper | 1.04 | below 1 |" in text
+    assert "| shadow heavier_mb | 3 | 200 |" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "For: model. What to do: docs/runbook.md#the-retraining-gate-says-alert"),
+        ({"failed_checks": ["rows"]}, "For: data. What to do: docs/runbook.md#the-retraining-gate"),
+        ({"drifted": []}, ""),
+    ],
+)
+def test_who_has_to_look_at_a_decision_is_said(changes: dict[str, Any], said: str) -> None:
+    text = account(decide_retrain(**HEALTHY | changes), "x")
+    assert said in text
+    assert ("For: " in text) == bool(said)
