@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checks import drift as rules
 from checks.drift import (
+    LEAST_DISTANCE,
     LEAST_NULL_WEEKS,
+    LEAST_Z,
     FeatureDrift,
     _alibi,
     _discoveries,
@@ -103,6 +106,31 @@ def test_values_that_go_missing_are_drift_and_counted(gap: float | None) -> None
     assert drifted(found) == {"price"}
     assert (found["price"].distance, found["price"].missing) == (1, 1)
     assert found["mailer"].missing == 0
+
+
+def test_what_is_significant_by_luck_among_many_features_is_not_drift() -> None:
+    many = [f"c{k}" for k in range(39)]
+    rows = shifted(weeks(4, stores=20), [0, 1], pl.col("price") + 0.05)
+    rows = rows.with_columns(pl.lit(1.0).alias(name) for name in many)
+    (alone,) = weekly_drift(rows, ["price"], until=UNTIL, statistics="scipy")
+    among = weekly_drift(rows, ["price", *many], until=UNTIL, statistics="scipy")[0]
+    assert alone.p_value == among.p_value < 0.05
+    assert (alone.drifted, among.drifted) == (True, False)
+
+
+def test_a_small_shift_is_not_drift_however_unusual_and_significant_it_is() -> None:
+    found = drift(shifted(weeks(3, stores=400), [0, 1], pl.col("price") + 0.018))["price"]
+    assert found.p_value < 1e-6 and found.z > 2 * LEAST_Z
+    assert found.distance < LEAST_DISTANCE and not found.drifted
+
+
+def test_what_comes_back_every_year_is_no_drift_once_a_year_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wave = shifted(weeks(1, n=60, stores=400), [0, 1, 51, 52, 53, 54], pl.col("price") + 0.04)
+    assert drifted(drift(wave)) == set()
+    monkeypatch.setattr(rules, "SEASON_WEEKS", ())
+    assert drifted(drift(wave)) == {"price"}
 
 
 def test_a_muted_week_is_neither_tested_nor_compared_with() -> None:

@@ -73,3 +73,47 @@ def test_trainings_are_listed_from_their_beginning_the_newest_first(settings: Se
         for started in days:
             ledger.note_training(con, started)
         assert ledger.trainings(con, NOW - timedelta(days=30)) == [days[0], days[2]]
+
+
+DAY = date(2017, 9, 10)
+
+
+def answered(request: str, y_hat: float, minute: int, **other: object) -> dict[str, object]:
+    """A row of served_forecasts, one day ahead of DAY."""
+    row = {"store_id": "1", "item_id": "A", "cutoff": DAY, "ds": DAY + timedelta(days=1)}
+    row |= {"step": 1, "model": "3", "y_hat": y_hat, "request_id": request, "what_if": False}
+    return row | {"issued_at": NOW + timedelta(minutes=minute)} | other
+
+
+def test_a_forecast_is_scored_once_as_answered_last_and_never_a_what_if(
+    settings: Settings,
+) -> None:
+    served = [answered(f"r{k}", float(k), minute) for k, minute in enumerate((1, 30, 9))]
+    served += [
+        answered("r7", 7.0, 40, what_if=True),
+        answered("r8", 8.0, 41, item_id="B"),
+        answered("r9", 9.0, 42, ds=DAY + timedelta(days=9)),
+    ]
+    with connect(settings) as con:
+        ledger.append(con, "served_forecasts", pl.DataFrame(served))
+        found = query(con, "forecasts_for", since=DAY, until=DAY + timedelta(days=2))
+        assert found.select("item_id", "y_hat").rows() == [("A", 1.0), ("B", 8.0)]
+        batch = answered("", 5.0, 0)
+        del batch["request_id"], batch["what_if"]
+        ledger.append(con, "forecasts", pl.DataFrame([batch]))
+        found = query(con, "forecasts_for", since=DAY, until=DAY + timedelta(days=2))
+        assert found.select("item_id", "y_hat").rows() == [("A", 5.0), ("B", 8.0)]
+
+
+def test_shadow_is_given_the_newest_requests_whole_and_no_what_ifs(settings: Settings) -> None:
+    rows = [
+        answered("old", 1.0, 1),
+        answered("new", 1.0, 5),
+        answered("new", 1.0, 5, ds=DAY + timedelta(days=2), step=2),
+        answered("what if", 1.0, 9, what_if=True),
+    ]
+    with connect(settings) as con:
+        ledger.append(con, "served_forecasts", pl.DataFrame(rows))
+        found = query(con, "served_lately", requests=1)
+        assert found.sort("step").select("request_id", "step").rows() == [("new", 1), ("new", 2)]
+        assert query(con, "served_lately", requests=9)["request_id"].n_unique() == 2
