@@ -11,6 +11,7 @@ const LINES = [
   { key: "past", css: "past", name: "Forecast made earlier" },
   { key: "hat", css: "expected", name: "Expected" },
   { key: "whatif", css: "whatif", name: "What if" },
+  { key: "set", css: "set", name: "Set by override" },
 ];
 const promoted = row => (row.display ?? 0) + (row.mailer ?? 0);
 
@@ -63,7 +64,7 @@ export function seriesChart(figure) {
 
 function layOut(rows, width) {
   const height = width < 560 ? 270 : 380, last = Math.max(1, rows.length - 1);
-  const top = Math.max(1, ...rows.flatMap(r => [r.y, r.hat, r.hi95, r.past, r.whatif, r.hi80If].map(v => v ?? 0)));
+  const top = Math.max(1, ...rows.flatMap(r => [r.y, r.hat, r.hi95, r.past, r.whatif, r.hi80If, r.set].map(v => v ?? 0)));
   const marks = ticks(top);
   const wide = width - EDGE.left - EDGE.right, high = height - EDGE.top - EDGE.bottom;
   return {
@@ -123,6 +124,7 @@ function words(row) {
   const pairs = [
     ["Sold", row.y != null && units(row.y)],
     ["Expected", row.hat != null && units(row.hat)],
+    ["Set by override", row.set != null && units(row.set)],
     ["What if", row.whatif != null && units(row.whatif)],
     ["What if, 80 in 100", range(row.lo80If, row.hi80If)],
     ["80 in 100", range(row.lo80, row.hi80)],

@@ -24,11 +24,11 @@ const chart = seriesChart($("chart"));
 const search = searchBox(key => go(key));
 const trying = whatIf(() => draw());
 const accurate = accuracy(context), explaining = why();
-const overriding = override(context);
+const overriding = override(context, () => draw());
 let ordering, reading = 0;
 
 const link = key => `?${new URLSearchParams({ store: key.store_id, item: key.item_id })}`;
-const rows = () => rowsOf(page.view, Number($("span").value));
+const rows = () => rowsOf(page.view, Number($("span").value), overriding.active());
 
 function go(key) {
   history.pushState(null, "", link(key));
@@ -82,8 +82,9 @@ function draw() {
 
 function banner({ degraded, degraded_reason: reason }) {
   const text = degraded && `These forecasts are made from the last good data, up to ${day(page.view?.cutoff ?? page.status.cutoff)}. `
-    + (reason ?? "A part of the system is down.");
-  fill($("banner"), text && h("p", {}, h("strong", {}, "Not up to date. "), text));
+    + "They can be used; what has been sold or planned since then is not in them.";
+  fill($("banner"), text && h("div", {}, h("p", {}, h("strong", {}, "Not up to date. "), text),
+    reason && h("details", {}, h("summary", {}, "For whoever looks after the system"), h("p", { class: "small" }, reason))));
 }
 
 function header(decision) {

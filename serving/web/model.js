@@ -80,7 +80,8 @@ function timeline(decisions) {
 function list(decisions) {
   if (!decisions.length) return empty(h("div"), "No gate has decided yet: the retrain run writes here every time.");
   const entry = d => h("li", {}, h("time", { datetime: d.decided_at }, day(d.decided_at.slice(0, 10))), h("span", {}, GATES[d.gate] ?? d.gate),
-    h("strong", { class: `outcome ${d.outcome}` }, outcome(d)), h("span", {}, capital(meaning(d) ?? ""), h("span", { class: "soft small figures" }, d.reasons.join("; "))));
+    h("strong", { class: `outcome ${d.outcome}` }, outcome(d)), h("div", {}, capital(meaning(d) ?? ""),
+      d.reasons.length > 0 && h("details", {}, h("summary", { "aria-label": `Figures of the decision of ${day(d.decided_at.slice(0, 10))}` }, "Figures"), h("p", { class: "soft small" }, d.reasons.join("; ")))));
   return h("ol", { class: "decisions" }, ...decisions.slice(0, 6).map(entry));
 }
 

@@ -48,12 +48,16 @@ export function orders(context) {
         ...(costs ? { shortage_cost: value("shortage"), leftover_cost: value("leftover") } : { service_level: value("service") / 100 }),
       });
       if (mine !== turn) return;
-      fill(body, ...result(answer, context.currency()));
+      fill(body, ...result(answer, context.currency()), asked());
       fileButtons($("orders-tools"), () => sheet(answer));
     } catch (error) {
       if (mine === turn) { fill($("orders-tools")); failed(body, error, show); }
     }
   }
+
+  /** What was asked, for paper: forms are not printed. */
+  const asked = () => h("p", { class: "print-only small" }, [...FIELDS, ...COSTS].filter(f => value(f.id) !== null)
+    .map(f => `${f.label} ${number(value(f.id))} ${f.unit || context.currency()}`).join("; "), ".");
 
   return { show };
 }

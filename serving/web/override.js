@@ -2,11 +2,13 @@
 
 import { get, post } from "./api.js";
 import { $, failed, fill, h, table } from "./dom.js";
+import { fileButtons } from "./files.js";
 import { addDays, day, number, NONE, series, signed, stepName } from "./format.js";
 
 const REASONS = ["Unplanned promotion", "Event nearby", "Delivery problem", "New or dropped goods", "Weather", "Other"];
 
-export function override(context) {
+/** The section; `redraw` is called when what is set has changed. */
+export function override(context, redraw) {
   const body = $("override-body"), list = h("div", { id: "overrides", "aria-live": "polite" }), said = h("div", { "aria-live": "polite" });
   let view = null, known = [], problem = null;
 
@@ -46,6 +48,7 @@ export function override(context) {
       known = [made, ...known];
       fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(view.step)} from ${day(made.since)} to ${day(made.until)}.`));
       drawList();
+      redraw();
     } catch (error) { failed(said, error, () => form.requestSubmit()); }
   }
 
@@ -55,25 +58,37 @@ export function override(context) {
       ({ overrides: known } = await get("v1/overrides"));
       problem = null;
     } catch (error) { problem = error; }
-    if (view) drawList();
+    if (view) { drawList(); redraw(); }
     return known;
   }
 
   function drawList() {
     if (problem) { failed(list, problem, load); return; }
-    const own = known.filter(o => o.store_id === view.key.store_id && o.item_id === view.key.item_id);
+    const own = ofSeries();
+    fileButtons($("override-tools"), () => sheet(view.key, own));
     if (!own.length) { fill(list, h("p", { class: "empty small" }, "No override for this series.")); return; }
     fill(list, table("Overrides of this series", [
       { name: "Days", text: o => o.since === o.until ? day(o.since) : `${day(o.since)} to ${day(o.until)}` },
-      { name: "Set, units a day", number: true, text: o => number(o.units) },
+      { name: `Set, units a ${stepName(view.step)}`, number: true, text: o => number(o.units) },
       { name: "Forecast, units", number: true, text: o => number(o.baseline) },
       { name: "Sold, units", number: true, text: o => number(o.actual) },
       { name: "Worth it?", text: o => o.value_added === null || o.value_added === undefined ? "not over yet"
         : `${o.value_added >= 0 ? "yes" : "no"}, ${signed(o.value_added)} units nearer` },
       { name: "Why", text: o => o.reason }, { name: "By", text: o => o.author ?? NONE },
-      { name: "Counts until", text: o => day(o.expires_at.slice(0, 10)) },
+      { name: "Counts until", text: o => `${day(o.expires_at.slice(0, 10))}${o.active ? "" : ", over"}` },
     ], own));
   }
 
-  return { show, load, known: () => known, context };
+  const ofSeries = () => known.filter(o => o.store_id === view.key.store_id && o.item_id === view.key.item_id);
+
+  /** Those of the series on show that still count, newest first. */
+  const active = () => view ? ofSeries().filter(o => o.active) : [];
+
+  return { show, load, active, known: () => known };
 }
+
+const sheet = (key, own) => ({
+  name: `overrides store ${key.store_id} ${key.item_id}`,
+  columns: ["store", "item", "from", "to", "units set", "units forecast", "units sold", "units nearer than the forecast", "reason", "by", "counts until"],
+  rows: own.map(o => [o.store_id, o.item_id, o.since, o.until, o.units, o.baseline ?? null, o.actual ?? null, o.value_added ?? null, o.reason, o.author ?? null, o.expires_at]),
+});

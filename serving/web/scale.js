@@ -29,7 +29,7 @@ export function line(values, x, y) {
   let path = "", pen = "M";
   values.forEach((v, i) => {
     if (v === null || v === undefined) { pen = "M"; return; }
-    path += `${pen}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
+    path += `${pen}${x(i).toFixed(1)} ${y(v).toFixed(1)}${pen === "M" ? "h.1" : ""}`;  // a lone day is a dot
     pen = "L";
   });
   return path;

@@ -29,8 +29,8 @@ export async function readSeries(key, lead, signal) {
   };
 }
 
-/** One row a day or week, `span` days back and all that is ahead. */
-export function rowsOf(view, span) {
+/** One row a day or week, `span` days back and all that is ahead; `overrides` count, the first first. */
+export function rowsOf(view, span, overrides) {
   const earlier = new Map(view.earlier.map(f => [f.ds, f]));
   const plan = new Map(view.plan.map(p => [p.ds, p]));
   const changed = new Map((view.changed ?? []).map(d => [d.ds, d]));
@@ -40,6 +40,7 @@ export function rowsOf(view, span) {
   const ahead = view.ahead.map(d => ({
     ds: d.ds, y: null, price: null, past: null, hat: d.y_hat, ...range(d, ""),
     whatif: changed.get(d.ds)?.y_hat ?? null,
+    set: overrides.find(o => o.since <= d.ds && d.ds <= o.until)?.units ?? null,
     ...(changed.has(d.ds) ? range(changed.get(d.ds), "If") : {}), ...promotion(plan.get(d.ds)) }));
   return [...past, ...ahead];
 }
@@ -69,7 +70,7 @@ const COLUMNS = [
   ["Day", r => r.ds, dayNamed], ["Sold", r => r.y, number], ["Expected", r => r.hat, number],
   ["80 in 100 from", r => r.lo80, number], ["to", r => r.hi80, number],
   ["95 in 100 from", r => r.lo95, number], ["to", r => r.hi95, number],
-  ["What if", r => r.whatif, number], ["Forecast earlier", r => r.past, number],
+  ["What if", r => r.whatif, number], ["Set by override", r => r.set, number], ["Forecast earlier", r => r.past, number],
   ["On display", r => r.display, number], ["In mailer", r => r.mailer, number], ["Price", r => r.price, v => v?.toFixed(2) ?? "–"],
 ];
 const filled = rows => COLUMNS.filter(([, pick], i) => i === 0 || rows.some(r => pick(r) !== null && pick(r) !== undefined));
@@ -89,4 +90,4 @@ export const sheetOf = (view, rows) => ({
   rows: rows.map(r => [view.key.store_id, view.key.item_id, ...COLUMNS.map(([, pick]) => pick(r) ?? null)]),
 });
 const FILE_NAMES = ["day", "units sold", "units expected", "80 in 100 from", "80 in 100 to", "95 in 100 from",
-  "95 in 100 to", "units expected what if", "units forecast earlier", "products on display", "products in mailer", "price a unit"];
+  "95 in 100 to", "units expected what if", "units set by override", "units forecast earlier", "products on display", "products in mailer", "price a unit"];
