@@ -45,7 +45,7 @@ export function override(context, redraw) {
         store_id: view.key.store_id, item_id: view.key.item_id, since: value("since"), until: value("until"),
         units: Number(value("units")), reason: `${value("why")}: ${value("note")}`, expires_at: `${value("expires")}T00:00:00Z`,
       });
-      known = [made, ...known];
+      known = [{ ...made, active: true }, ...known];
       fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(view.step)} from ${day(made.since)} to ${day(made.until)}.`));
       drawList();
       redraw();
