@@ -11,6 +11,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,9 @@ import polars as pl
 import yaml
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
 from feast.errors import FeatureServiceNotFoundException, FeatureViewNotFoundException
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.type_map import feast_value_type_to_python_type
 
 from data.schema import CREATED, EVENT_TIME, FEATURE_SERVICE, KEYS, UTC, VIEWS
 from data.settings import Settings
@@ -26,7 +30,8 @@ REPO = Path(__file__).resolve().parent
 # Feast's DuckDB store shares one connection per process, which two threads may not use at once.
 _offline = threading.Lock()
 SERVICE_SECONDS = 5.0
-_services: WeakKeyDictionary[FeatureStore, tuple[float, FeatureService]] = WeakKeyDictionary()
+Views = list[tuple[FeatureView, list[str]]]
+_service_views: WeakKeyDictionary[FeatureStore, tuple[float, Views]] = WeakKeyDictionary()
 
 
 class UnknownSeries(KeyError):
@@ -165,13 +170,40 @@ def materialize(settings: Settings, cutoff: date) -> None:
     marker.write_text(str(cutoff))
 
 
-def _service(store: FeatureStore) -> FeatureService:
-    """The feature service, read anew every few seconds: Feast parses it at every call."""
-    until, service = _services.get(store, (0.0, None))
+def _views(store: FeatureStore) -> Views:
+    """The feature service's views with its fields of each, read anew every few seconds."""
+    until, views = _service_views.get(store, (0.0, []))
     if monotonic() > until:
         service = store.get_feature_service(FEATURE_SERVICE, allow_cache=True)
-        _services[store] = (monotonic() + SERVICE_SECONDS, service)
-    return service
+        views = [
+            (
+                store.get_feature_view(p.name, allow_registry_cache=True),
+                [f.name for f in p.features],
+            )
+            for p in service.feature_view_projections
+        ]
+        _service_views[store] = (monotonic() + SERVICE_SECONDS, views)
+    return views
+
+
+def _online_values(
+    store: FeatureStore, view: FeatureView, fields: list[str], keys: Sequence[tuple[str, str]]
+) -> dict[str, list[Any]]:
+    """Fields of a view for the keys, in their order; null where the online store has none."""
+    joins = [KEYS.index(name) for name in view.join_keys]
+    own = [tuple(key[n] for n in joins) for key in keys]
+    once = list(dict.fromkeys(own))  # many series share a store
+    wanted = [
+        EntityKey(join_keys=view.join_keys, entity_values=[Value(string_val=v) for v in key])
+        for key in once
+    ]
+    # Feast's get_online_features calls the same; its own answer around it costs more than the read.
+    read = store._get_provider().online_read(store.config, view, wanted, fields)
+    rows = {
+        key: {name: feast_value_type_to_python_type(value) for name, value in (row or {}).items()}
+        for key, (_, row) in zip(once, read, strict=True)
+    }
+    return {name: [rows[key].get(name) for key in own] for name in fields}
 
 
 def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -180,11 +212,10 @@ def online_features(store: FeatureStore, keys: Sequence[tuple[str, str]]) -> pl.
     Raises UnknownSeries naming the first key that was never materialized, StaleFeatures when a view
     or the service is no longer in the registry, LookupError when nothing is: the registry is lost.
     """
+    answer: dict[str, list[Any]] = {name: [key[n] for key in keys] for n, name in enumerate(KEYS)}
     try:
-        answer = store.get_online_features(
-            features=_service(store),
-            entity_rows=[{"store_id": s, "item_id": i} for s, i in keys],
-        ).to_dict()
+        for view, names in _views(store):
+            answer |= _online_values(store, view, names, keys)
     except (FeatureViewNotFoundException, FeatureServiceNotFoundException) as error:
         if not store.list_feature_views():
             raise LookupError("The feature registry holds no view.") from error
