@@ -144,7 +144,9 @@ def markdown(results: Results, report: Path, logged: str) -> str:
         f"| {' | '.join(format(row[c], form) for c, form in columns.items())} |"
         for row in results.policies
     ]
-    where = f"Report: [{report}]({report.as_uri()})\n\nMLflow: {logged}\n"
+    # A browser opens no file from a page that came over HTTP.
+    page = f"[{report.name} in MLflow]({logged}/artifacts)" if logged.startswith("http") else logged
+    where = f"Report: {page}\n\nFile: `{report}`\n"
     digests = "\n".join(f"- {name} `{value[:16]}`" for name, value in results.hashes.items())
     parts = [results.sentence, "\n".join(lines), where, "Digests:", digests]
     return "\n\n".join(parts) + "\n"

@@ -11,7 +11,7 @@ import pytest
 from checks import monitoring, replay_decisions
 from checks import replay as units
 from checks.evidence import Decay
-from checks.gates import GateDecision
+from checks.gates import GateDecision, Outcome
 from checks.judgement import jackknifed, losses, movement
 from checks.monitoring import Monitoring
 from checks.policies import policy
@@ -32,6 +32,8 @@ from data.warehouse import known_at_morning
 from models import gbm
 from models.baselines import SEASONAL_NAIVE
 from models.batch import digest
+from models.forecaster import Forecaster
+from models.promotion import LEAST_ORIGINS
 
 SINCE = date(2017, 9, 10)
 ASKED = SINCE + timedelta(weeks=1)
@@ -139,6 +141,9 @@ def test_every_policy_is_charged_for_what_it_used(replayed: Replay, found: Resul
     assert always["training_seconds"] >= seconds_of(replayed, f"fits/{trained}") > 0
     assert always["cost"] == pytest.approx(always["training_seconds"] / 3600 * 0.05)
     assert gated["training_seconds"] < always["training_seconds"]
+    priced = replayed.settings.model_copy(update={"cpu_hour_price": 2.0})
+    dear, _ = results(replace(replayed, settings=priced)).policies
+    assert dear["cost"] == pytest.approx(dear["training_seconds"] / 3600 * 2)
 
 
 def test_a_fit_that_was_cut_off_goes_on_and_costs_what_it_would_have_cost_alone(
@@ -242,3 +247,51 @@ def test_a_fall_back_serves_the_version_before_or_the_last_week(
     monkeypatch.undo()
     monkeypatch.setattr(monitoring, "decide", lost)
     assert decided(naive.version, helps=True).serves == naive.version
+
+
+@pytest.mark.parametrize(
+    ("outcome", "by_age", "promotion", "promoted"),
+    [
+        ("retrain", False, "pass", True),
+        ("retrain", True, "pass", True),
+        ("retrain", False, "hold", False),
+        ("retrain", False, "insufficient", False),
+        ("alert", False, "pass", False),  # in shadow whatever it is worth
+    ],
+)
+def test_a_training_of_the_gate_serves_only_if_it_is_promoted(
+    replayed: Replay,
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Outcome,
+    by_age: bool,
+    promotion: Outcome,
+    promoted: bool,
+) -> None:
+    def asked(_replay: Replay, champion: Forecaster, cutoff: date, age: bool) -> GateDecision:
+        assert (champion.version, cutoff, age) == (first, ASKED, by_age)
+        return GateDecision("promote", promotion, ("so",), {"ratio": 0.9})
+
+    first, gated = serving(replayed, policy("gated"), ASKED), policy("gated")
+    gate = GateDecision("retrain", outcome, ("worse",), {}, train=True, by_age=by_age)
+    monkeypatch.setattr(monitoring, "decide", lambda _seen: gate)
+    monkeypatch.setattr(replay_decisions, "train", lambda *_: None)
+    monkeypatch.setattr(replay_decisions, "_promotion", asked)
+    decision = replay_decisions._decided(replayed, gated, ASKED)
+    assert decision.trained == decide(replayed, policy("always"), ASKED).trained != first
+    assert decision.serves == (decision.trained if promoted else first)
+    assert decision.reasons == ("worse", f"promotion {promotion}: so")
+    assert decision.measurements == {"promotion ratio": 0.9}
+
+
+def test_a_training_of_the_gate_is_judged_by_the_evidence_of_its_origins(
+    replayed: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = GateDecision("retrain", "retrain", ("worse",), {}, train=True)
+    monkeypatch.setattr(monitoring, "decide", lambda _seen: gate)
+    decision = replay_decisions._decided(replayed, policy("gated"), ASKED)
+    seen = decision.measurements
+    assert seen["promotion origins"] >= LEAST_ORIGINS and seen["promotion slices"] > 0
+    assert 0 < seen["promotion ratio"] <= seen["promotion ratio_upper"]
+    assert any(reason.startswith("promotion ") for reason in decision.reasons)
+    passed = any(reason.startswith("promotion pass") for reason in decision.reasons)
+    assert (decision.serves == decision.trained) == passed

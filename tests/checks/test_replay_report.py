@@ -152,4 +152,8 @@ def test_files_and_figures_hold_the_same_table(found: Results, tmp_path: Path) -
     assert replay_report.metrics(found)["gated/loss"] == 0.6
     assert replay_report.params(found)["digest scores"] == "5" * 64
     shown = replay_report.markdown(found, report, "not logged")
-    assert found.sentence in shown and report.as_uri() in shown and "| always | 0.600 |" in shown
+    assert found.sentence in shown and "| always | 0.600 |" in shown
+    assert f"Report: not logged\n\nFile: `{report}`" in shown
+    logged = replay_report.markdown(found, report, "http://127.0.0.1:5000/#/experiments/1/runs/a")
+    assert f"[{report.name} in MLflow](http://127.0.0.1:5000/#/experiments/1/runs/a/art" in logged
+    assert "file://" not in shown + logged
