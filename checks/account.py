@@ -81,16 +81,17 @@ def _rows(seen: Mapping[str, float | int | str | None]) -> list[Row]:
 def _limit(name: str, seen: Mapping[str, float | int | str | None]) -> str:
     """What a measurement of the promotion gate or of a rehearsal is held to; empty if nothing."""
     low, high = gates.COVERAGE_80
-    slower, plausible = rollout.SLOWER, rollout.PLAUSIBLE
+    repeats = bool(seen.get("champion_repeats"))
+    plausible = rollout.PLAUSIBLE_AFTER_REPEATS if repeats else rollout.PLAUSIBLE
     limits = {
         "ratio_upper": f"below {_text(seen.get('limit'))}",
         "paired_bias": f"{gates.BIAS_WORSE:g} further from zero than champion_bias",
-        "moved": f"{gates.MOVED:g}",
+        "moved": "" if repeats else f"{gates.MOVED:g}",
         "coverage_80": f"{low:g} to {high:g}",
         "bias": f"± {gates.BIAS:g}",
         "naive_ratio": f"below {gates.NAIVE_RATIO:g}",
         "worse_slices": f"none surely above {gates.SLICE_RATIO:g}",
-        "p95_ms": f"{rollout.FAST_MS:g}, or {slower:g} times champion_p95_ms",
+        "p95_ms": f"{rollout.FAST_MS:g}, or {rollout.SLOWER:g} times champion_p95_ms",
         "heavier_mb": f"{rollout.HEAVIER_MB:g}",
         "units": f"{plausible[0]:g} to {plausible[1]:g} times champion_units",
     }

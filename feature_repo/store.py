@@ -198,7 +198,7 @@ def _online_values(
         for key in once
     ]
     # Feast's get_online_features calls the same; its own answer around it costs more than the read.
-    read = store._get_provider().online_read(store.config, view, wanted, fields)
+    read = store.provider.online_read(store.config, view, wanted, fields)
     rows = {
         key: {name: feast_value_type_to_python_type(value) for name, value in (row or {}).items()}
         for key, (_, row) in zip(once, read, strict=True)

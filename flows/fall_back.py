@@ -70,7 +70,7 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
     That is a version like any other: registered, rehearsed, deployed and watched. In daily data it
     is seasonal naive; in weekly data, where that repeats last year, it serves only if it would have
     beaten it too (checks.fall_back). Nothing changes where it serves already; where it is champion
-    and the API does not serve it, it is deployed.
+    and the API does not serve it, as after a run that was killed, it is deployed.
 
     Args:
         reason: why; kept in the history of the champion.
@@ -79,7 +79,7 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
     settings = Settings()
     champion = registry.load(settings)
     if champion.repeats:
-        if current_version(settings) != champion.version:  # a swap to it failed
+        if current_version(settings) != champion.version:  # killed before its swap
             deploy()
         message = f"version {champion.version}, {champion.method}, serves already"
         return done(message=message, data=champion.version)

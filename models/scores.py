@@ -173,7 +173,7 @@ def stability(issued: pl.DataFrame) -> pl.DataFrame:
     """
     chain = pl.when(pl.col("model").is_in(BASELINES)).then("model").otherwise(pl.lit(CHAMPION))
     changes = (
-        issued.sort("cutoff", "model")
+        issued.sort("cutoff", pl.col("model").cast(pl.Int64, strict=False))
         .with_columns(model=chain)
         .with_columns(before=pl.col("y_hat").shift().over("model", *KEYS, "ds"))
     )

@@ -109,7 +109,8 @@ class Client:
         told = self._ask("GET", path, params={"days": days, "lead": lead})
         schema = {"ds": pl.String, "y_hat": pl.Float64, "model": pl.String}
         past = pl.DataFrame([{k: f[k] for k in schema} for f in told["forecasts"]], schema=schema)
-        return _dated(pl.DataFrame(told["days"]).join(past, on="ds", how="left").sort("ds"))
+        sold = pl.DataFrame(told["days"], infer_schema_length=None)  # prices may begin late
+        return _dated(sold.join(past, on="ds", how="left").sort("ds"))
 
     def accuracy(
         self, level: Level = "total", *, store_id: str | None = None, item_id: str | None = None
@@ -154,7 +155,8 @@ class Client:
         body["series"] = [
             {"store_id": s, "item_id": i, "on_hand": units} for (s, i), units in on_hand.items()
         ]
-        return pl.DataFrame(self._ask("POST", "/v1/orders", json=body)["orders"])
+        rows = self._ask("POST", "/v1/orders", json=body)["orders"]
+        return pl.DataFrame(rows, infer_schema_length=None)
 
     def override(
         self,
@@ -175,7 +177,8 @@ class Client:
 
     def overrides(self) -> pl.DataFrame:
         """What people set, newest first, with the value added once its days are over."""
-        return pl.DataFrame(self._ask("GET", "/v1/overrides")["overrides"])
+        rows = self._ask("GET", "/v1/overrides")["overrides"]
+        return pl.DataFrame(rows, infer_schema_length=None)
 
     def model(self) -> ModelInfo:
         """The served model."""
@@ -194,10 +197,11 @@ class Client:
                 answer = self._http.request(method, path, **request)
             except httpx.TransportError as error:
                 if not left:
+                    fate = "" if tries > 1 else " overrides() shows whether it was taken."
                     raise Unreachable(
                         f"No forecast API answered at {self._http.base_url} "
                         f"({type(error).__name__}, tries: {tries}); "
-                        "start it with `make up`, or name another one with Client(url)."
+                        f"start it with `make up`, or name another one with Client(url).{fate}"
                     ) from error
             else:
                 asked = answer.headers.get("retry-after", "")

@@ -276,9 +276,13 @@ def shadow(
 
     `served` are rows of the ledger's served forecasts.
     """
-    requests = recorded_requests(served, champion.horizon)
+    series = desk.series(snapshot_id)
+    known = set(series)  # a new series has no features to try a model on
+    recorded = recorded_requests(served, champion.horizon)
+    requests = [r for r in recorded if known.issuperset(r.keys)]
+    requests.sort(key=lambda r: len(r.keys))  # when the time is over, few and large ones are left
     lacking = max(0, LEAST_SHADOW - len(requests))
-    requests += made_up_requests(desk.series(snapshot_id), champion.horizon, lacking)
+    requests += made_up_requests(series, champion.horizon, lacking)
     return try_out(desk, requests, lambda: Forecaster.load(folder), champion)
 
 

@@ -60,6 +60,7 @@ class Spool:
         """Takes one record as `append` does, but waits until it is in a file, KEEP_SECONDS at most.
 
         False when it was lost, or when it was not its turn in that time: it is then never written.
+        A write that has begun is waited for.
         """
         written = self._enqueue(kind, record)
         if written is None:
@@ -111,6 +112,8 @@ class Spool:
                 self._told = self.lost
             _write(file, line)
             self._room -= len(line)
+            age = time.monotonic() - self._opened
+            self._close_if(age > self._file_seconds or file.tell() > FILE_BYTES)
         except Exception as error:  # the answer is out: all that is left is to count
             with self._lock:
                 self.lost += 1
@@ -118,8 +121,6 @@ class Spool:
                 logger.warning("The ledger has lost %d records (%s)", self.lost, error)
             self._close_if(True)
             return False
-        age = time.monotonic() - self._opened
-        self._close_if(age > self._file_seconds or file.tell() > FILE_BYTES)
         return True
 
     def _opened_file(self) -> IO[bytes]:

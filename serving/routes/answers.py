@@ -20,14 +20,16 @@ P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
 # Forecasts hold Python's lock for most of their time: more threads of small answers would only
-# wait for each other. A large one never stands before a small one, and nothing before a probe.
+# wait for each other. A large one never stands before a small one or what a page reads, and nothing
+# before a probe.
 SMALL = ThreadPoolExecutor(1, thread_name_prefix="small")
 LARGE = ThreadPoolExecutor(2, thread_name_prefix="large")
+READS = ThreadPoolExecutor(2, thread_name_prefix="reads")
 PROBES = ThreadPoolExecutor(1, thread_name_prefix="probe")
 
 
 class Router(APIRouter):
-    """Answers plain functions on the lane LARGE, coroutines on the event loop; bodies have
+    """Answers plain functions on the lane READS, coroutines on the event loop; bodies have
     each key once.
 
     FastAPI would ask AnyIO for threads, which end with the task that started the loop. Ray Serve
@@ -39,7 +41,7 @@ class Router(APIRouter):
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **about: Any) -> None:
         if not inspect.iscoroutinefunction(endpoint):
-            endpoint = wraps(endpoint)(partial(on, LARGE, endpoint))
+            endpoint = wraps(endpoint)(partial(on, READS, endpoint))
         super().add_api_route(path, endpoint, **about)
 
 

@@ -1,6 +1,7 @@
 """Reads JSON bodies; a key that is there twice is refused, where Python would take the last."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,7 +15,7 @@ class OnceRequest(Request):
     """A request whose JSON has each key once."""
 
     async def json(self) -> Any:
-        """The body. Raises JSONDecodeError, or DuplicateKey naming the first key met twice."""
+        """The body. Raises JSONDecodeError, or DuplicateKey naming the key that is there again."""
         return json.loads(await self.body(), object_pairs_hook=_once)
 
 
@@ -34,6 +35,6 @@ class OnceRoute(APIRoute):
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise DuplicateKey(next(n for n in names if names.count(n) > 1))
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise DuplicateKey(name)
     return found

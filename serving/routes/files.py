@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
 from serving.api.files import WorkbookRequest
-from serving.routes.answers import Router, problems
+from serving.routes.answers import LARGE, Router, on, problems
 from serving.workbooks import MEDIA_TYPE, workbook
 
 WEB = Path(__file__).parent.parent / "web"
@@ -59,9 +59,9 @@ def routes() -> Router:
         },
         tags=["files"],
     )
-    def workbooks(request: WorkbookRequest) -> Response:
+    async def workbooks(request: WorkbookRequest) -> Response:
         """The tables that are sent, a sheet each; no text becomes a formula or a link."""
-        return Response(workbook(request.sheets), media_type=MEDIA_TYPE)
+        return Response(await on(LARGE, workbook, request.sheets), media_type=MEDIA_TYPE)
 
     return router
 

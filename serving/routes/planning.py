@@ -16,7 +16,7 @@ from serving.api.planning import (
     Overrides,
     OverridesQuery,
 )
-from serving.routes.answers import BODY, QUERY, Router, problems
+from serving.routes.answers import BODY, LARGE, QUERY, Router, on, problems
 from serving.service import ForecastService
 
 
@@ -30,12 +30,12 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
         response_description="The explanation.",
         responses=problems(*BODY),
     )
-    def explanations(request: ExplanationRequest) -> Explanation:
+    async def explanations(request: ExplanationRequest) -> Explanation:
         """What drives a forecast, in units that sum to it, and why it changed since the last run.
 
         Associations that the model learned, not proven causes.
         """
-        return service.explain(request)
+        return await on(LARGE, service.explain, request)
 
     @router.post(
         "/v1/orders",
@@ -43,12 +43,12 @@ def routes(service: ForecastService, clock: Callable[[], datetime]) -> Router:
         response_description="The orders.",
         responses=problems(*BODY),
     )
-    def orders(request: OrderRequest) -> Orders:
+    async def orders(request: OrderRequest) -> Orders:
         """What to order now: the quantile of demand until the delivery after the next (newsvendor).
 
         The quantiles are those of the sum of days, from joint sample paths, not sums of quantiles.
         """
-        return service.orders(request)
+        return await on(LARGE, service.orders, request)
 
     @router.post(
         "/v1/overrides",

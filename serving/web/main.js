@@ -60,10 +60,10 @@ async function show(key) {
   }
   $("series").classList.remove("without");
   showTotals(page.view);
+  overriding.show(page.view);  // before the chart is drawn: its override is this series'
   trying.show(page.view);
   explaining.show(page.view);
   ordering.show();
-  overriding.show(page.view);
   banner(page.view.answer);
 }
 

@@ -27,6 +27,7 @@ export function orders(context) {
   form.addEventListener("submit", event => event.preventDefault());
   const load = settled(show);
   form.addEventListener("input", load);
+  const byCosts = () => value("shortage") && value("leftover");
   const value = id => $(`order-${id}`).value === "" ? null : Number($(`order-${id}`).value);
   let turn = 0;
 
@@ -40,12 +41,11 @@ export function orders(context) {
       fill(body, h("p", { class: "warning" }, `${label}: ${wrong.validationMessage}`));
       return;
     }
-    const costs = value("shortage") && value("leftover");
     try {
       const answer = await post("v1/orders", {
         series: [{ store_id: key.store_id, item_id: key.item_id, on_hand: value("on-hand") }],
         lead_time_days: value("lead-time"), review_days: value("review"),
-        ...(costs ? { shortage_cost: value("shortage"), leftover_cost: value("leftover") } : { service_level: value("service") / 100 }),
+        ...(byCosts() ? { shortage_cost: value("shortage"), leftover_cost: value("leftover") } : { service_level: value("service") / 100 }),
       });
       if (mine !== turn) return;
       fill(body, ...result(answer, context.currency()), asked());
@@ -56,7 +56,7 @@ export function orders(context) {
   }
 
   /** What was asked, for paper: forms are not printed. */
-  const asked = () => h("p", { class: "print-only small" }, [...FIELDS, ...COSTS].filter(f => value(f.id) !== null)
+  const asked = () => h("p", { class: "print-only small" }, (byCosts() ? [...FIELDS.slice(1), ...COSTS] : FIELDS)
     .map(f => `${f.label} ${number(value(f.id))} ${f.unit || context.currency()}`).join("; "), ".");
 
   return { show };

@@ -63,9 +63,9 @@ export function override(context, redraw) {
   }
 
   function drawList() {
-    if (problem) { failed(list, problem, load); return; }
     const own = ofSeries();
     fileButtons($("override-tools"), () => sheet(view.key, own));
+    if (problem) { failed(list, problem, load); return; }
     if (!own.length) { fill(list, h("p", { class: "empty small" }, "No override for this series.")); return; }
     fill(list, table("Overrides of this series", [
       { name: "Days", text: o => o.since === o.until ? day(o.since) : `${day(o.since)} to ${day(o.until)}` },

@@ -152,6 +152,23 @@ def test_shadow_asks_what_was_asked_the_newest_first(
     assert tried.champion_units and tried.units == pytest.approx(1.1 * tried.champion_units)
 
 
+def test_shadow_leaves_out_series_without_features_of_their_own(
+    desk: rollout.Desk, load: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = pl.DataFrame(
+        {
+            "store_id": ["1", "new"],
+            "item_id": ["MEAT", "MEAT"],
+            "step": [1, 1],
+            "request_id": ["a", "b"],
+            "issued_at": [LONG_AGO, LONG_AGO],
+        }
+    )
+    monkeypatch.setattr(rollout.Forecaster, "load", lambda _folder: load("1.1-x"))
+    tried = rollout.shadow(desk, tmp_path, load("1"), "s1", asked)
+    assert tried.faults == () and tried.requests == rollout.LEAST_SHADOW
+
+
 def test_made_up_requests_take_all_series_in_turn() -> None:
     made = rollout.made_up_requests(SERIES, 7, 4)
     assert [r.keys[0] for r in made] == [*SERIES, SERIES[0]]

@@ -139,6 +139,7 @@ def test_what_was_not_kept_in_time_is_never_written(
     monkeypatch.setattr(spool, "_write_one", slow)
     spool.append("error", {"k": 1})
     assert not spool.keep("override", {"k": 2})
+    monkeypatch.setattr(module, "KEEP_SECONDS", 10)
     free.set()
     assert spool.keep("override", {"k": 3})
     spool.close()

@@ -42,6 +42,12 @@ def test_an_override_is_drawn_while_it_counts_and_downloaded(visit: Visit, shop:
     page.locator("#override-form").get_by_role("button", name="Set").click()
     expect(page.locator("#chart .legend")).to_contain_text("Set by override")
     assert (drawn.get_attribute("d") or "").count("M") == 1
+    page.locator("a[data-series]").first.click()
+    expect(page.locator("#series-title")).not_to_contain_text("ITEM 02")
+    expect(drawn).to_have_attribute("d", "")
+    page.go_back()
+    expect(page.locator("#series-title")).to_contain_text("ITEM 02")
+    expect(drawn).not_to_have_attribute("d", "")
     with page.expect_download() as text:
         page.locator("#override-tools").get_by_role("button", name="CSV").click()
     content = Path(text.value.path()).read_text(encoding="utf-8-sig")
