@@ -308,10 +308,16 @@ def test_nothing_goes_round_the_feature_store(
     feast.delete_feature_view("demand")
     with pytest.raises(RunFailed, match="demand_v1"):
         follow(prefect, "train/train", {"trials": 1})
-    for _ in range(120):  # servers cache the registry for a minute
-        answer = api.post("/v1/forecasts", json={"series": [series]})
-        if answer.status_code != 200:
-            break
-        time.sleep(1)
-    assert answer.status_code == 503 and "demand_v1" in answer.text
+    assert "demand_v1" in answered(api, series, 503)
     follow(prefect, "materialize/materialize", {})
+    answered(api, series, 200)
+
+
+def answered(api: httpx.Client, series: dict[str, str], status: int) -> str:
+    """What is answered once the status is this one: servers cache the registry for a minute."""
+    for _ in range(120):
+        answer = api.post("/v1/forecasts", json={"series": [series]})
+        if answer.status_code == status:
+            return answer.text
+        time.sleep(1)
+    raise AssertionError(f"{answer.status_code} instead of {status}: {answer.text}")
