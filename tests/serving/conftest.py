@@ -1,11 +1,15 @@
 """A small world to serve from: three series, one snapshot, and a model made of arithmetic."""
 
-from collections.abc import Callable, Sequence
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from data.schema import (
@@ -19,17 +23,28 @@ from data.schema import (
     STORE_FEATURES,
     quantile_column,
 )
+from data.settings import Settings
 from data.steps import Steps
 from feature_repo.store import UnknownSeries
 from models.dataset import target_days
 from models.forecaster import HorizonTooLong
 from models.metrics import LEVELS
+from serving import deploy
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
 NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)
 CUTOFF = date(2017, 9, 10)
 SERIES = [("1", "GROCERY"), ("1", "MEAT"), ("2", "GROCERY")]
+GROCERY = {"store_id": "1", "item_id": "GROCERY"}
+OVERRIDE = {
+    **GROCERY,
+    "since": "2017-09-11",
+    "until": "2017-09-12",
+    "units": 20,
+    "reason": "A street festival",
+    "expires_at": "2017-09-20T00:00:00Z",
+}
 
 
 class ArithmeticModel:
@@ -197,3 +212,31 @@ def client(bare_client: TestClient, configure: Callable[[str | None], None]) -> 
     """A client of the API that serves version 1."""
     configure("1")
     return bare_client
+
+
+@pytest.fixture
+def live(
+    service: ForecastService, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """A running API whose configuration is exchanged as Ray Serve would."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_api(service), port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    settings = Settings(state_dir=state, serve_port=port, _env_file=None)
+    for version in ("1", "1.1-next", "2", "3", "broken", "nan"):
+        (settings.champions_dir / version).mkdir(parents=True)
+    monkeypatch.setattr(
+        deploy,
+        "put",
+        lambda _settings, config: service.configure(
+            config["applications"][0]["deployments"][0]["user_config"]
+        ),
+    )
+    while not server.started:
+        time.sleep(0.01)
+    yield settings
+    server.should_exit = True
+    thread.join()

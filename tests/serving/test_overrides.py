@@ -11,17 +11,10 @@ from fastapi.testclient import TestClient
 from data import publication
 from serving.api.planning import Overrides
 
+from .conftest import OVERRIDE
+
 NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-GROCERY = {"store_id": "1", "item_id": "GROCERY"}
-OVERRIDE = {
-    **GROCERY,
-    "since": "2017-09-11",
-    "until": "2017-09-12",
-    "units": 20,
-    "reason": "A street festival",
-    "expires_at": "2017-09-20T00:00:00Z",
-}
 
 
 def test_an_override_that_could_not_be_written_is_refused(client: TestClient, state: Path) -> None:

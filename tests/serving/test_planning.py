@@ -20,8 +20,9 @@ from data.schema import (
 from serving.api.forecasts import ForecastResponse
 from serving.api.planning import Explanation, Orders, Override, Overrides
 
+from .conftest import GROCERY, OVERRIDE
+
 NOW, CUTOFF = datetime(2017, 9, 11, 12, tzinfo=UTC), date(2017, 9, 10)
-GROCERY = {"store_id": "1", "item_id": "GROCERY"}
 MEAT = {"store_id": "1", "item_id": "MEAT"}
 FORECASTS = "/v1/forecasts"
 
@@ -263,16 +264,6 @@ def test_a_day_that_is_not_forecast_can_not_be_explained(client: TestClient) -> 
     answer = client.post("/v1/explanations", json={**GROCERY, "ds": "2017-09-10"})
     assert answer.status_code == 422
     assert "2017-09-11 to 2017-10-08" in answer.json()["errors"][0]["detail"]
-
-
-OVERRIDE = {
-    **GROCERY,
-    "since": "2017-09-11",
-    "until": "2017-09-12",
-    "units": 20,
-    "reason": "A street festival",
-    "expires_at": "2017-09-20T00:00:00Z",
-}
 
 
 def test_an_override_is_taken_down_beside_the_models_forecast(

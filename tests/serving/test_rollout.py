@@ -1,10 +1,9 @@
 """A new model on trial: what it may not do, and that a bad one never answers a request."""
 
 import re
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +14,6 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
-import uvicorn
 
 from checks.rollout import FAST_MS, Tried
 from data.settings import Settings
@@ -23,7 +21,6 @@ from flows import deploy as flow
 from serving import deploy, keys, rollback, rollout
 from serving.deploy import DeployFailed
 from serving.rollback import NothingToRollBackTo, roll_back
-from serving.routes.application import create_api
 from serving.service import ForecastService
 
 SERIES = [("1", "GROCERY"), ("1", "MEAT"), ("2", "GROCERY")]
@@ -222,34 +219,6 @@ def test_an_api_that_answers_no_numbers_is_at_fault(
     requests = rollout.made_up_requests(SERIES, 1, 3)
     found = rollout.probe(Settings(_env_file=None), requests, 5).problems()
     assert len(found) == 1 and found[0].startswith("the API does not answer: ")
-
-
-@pytest.fixture
-def live(
-    service: ForecastService, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Settings]:
-    """A running API whose configuration is exchanged as Ray Serve would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_api(service), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    settings = Settings(state_dir=state, serve_port=port, _env_file=None)
-    for version in ("1", "1.1-next", "3", "broken", "nan"):
-        (settings.champions_dir / version).mkdir(parents=True)
-    monkeypatch.setattr(
-        deploy,
-        "put",
-        lambda _settings, config: service.configure(
-            config["applications"][0]["deployments"][0]["user_config"]
-        ),
-    )
-    while not server.started:
-        time.sleep(0.01)
-    yield settings
-    server.should_exit = True
-    thread.join()
 
 
 class Clients:

@@ -1,8 +1,5 @@
 """The flow `deploy` on Prefect, with a running API and MLflow's store: it takes back what fails."""
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +8,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import uvicorn
 from prefect.settings import PREFECT_SERVER_DATABASE_TIMEOUT, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
@@ -19,7 +15,6 @@ from data.settings import Settings
 from flows import deploy as flow
 from models import registry
 from serving import deploy
-from serving.routes.application import create_api
 from serving.service import ForecastService
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -50,37 +45,9 @@ def prefect() -> Iterator[None]:
 
 
 @pytest.fixture
-def live(
-    service: ForecastService, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Settings]:
-    """A running API of which version 1 serves; configurations are exchanged as Ray Serve would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_api(service), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    settings = Settings(state_dir=state, serve_port=port, _env_file=None)
-    for version in ("1", "2"):
-        (settings.champions_dir / version).mkdir(parents=True)
-    monkeypatch.setattr(
-        deploy,
-        "put",
-        lambda _settings, config: service.configure(
-            config["applications"][0]["deployments"][0]["user_config"]
-        ),
-    )
-    while not server.started:
-        time.sleep(0.01)
-    deploy.swap(settings, "1")
-    yield settings
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture
 def promoted(live: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Version 2 has just been promoted over version 1, in a store of MLflow on a file."""
+    """Version 1 serves; 2 has just been promoted over it, in a store of MLflow on a file."""
+    deploy.swap(live, "1")
     monkeypatch.setattr(Settings, "mlflow_url", f"sqlite:///{live.state_dir}/mlflow.db")
     monkeypatch.setattr(flow, "Settings", lambda: live)
     with registry.connected(live) as client:
