@@ -3,10 +3,11 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -123,8 +124,8 @@ class ForecastService:
             load_error=error,
         )
 
-    def status(self) -> Status:
-        """How fresh model and data are; what is not there yet is null."""
+    def status(self, now: datetime) -> Status:
+        """How fresh model and data are at `now`; what is not there yet is null."""
         m, source = self._model, self._source
         degraded = source.failure if source else None
         facts = publication.about(self.settings.published_dir) or {}
@@ -134,6 +135,7 @@ class ForecastService:
             trained_cutoff=m.trained_cutoff if m else None,
             snapshot_id=facts.get("snapshot_id"),
             cutoff=facts.get("cutoff"),
+            late_days=_late_days(self.settings, facts.get("cutoff"), now),
             published_at=facts.get("published_at"),
             degraded=degraded is not None,
             degraded_reason=degraded,
@@ -256,6 +258,17 @@ class ForecastService:
                 f"({self._load_error.error.rstrip('.')}). Run the train deployment, then deploy."
             )
         raise NoChampion("No model is served yet; run the train deployment, then deploy.")
+
+
+def _late_days(settings: Settings, cutoff: str | None, now: datetime) -> int | None:
+    """Days since the sales after `cutoff` were due; None where the data plays the calendar.
+
+    Sales of a step are due on the day after it, all of which ingest has to bring them.
+    """
+    if settings.mode == "replay" or cutoff is None:
+        return None
+    due = settings.steps.after(date.fromisoformat(cutoff), 1) + timedelta(days=1)
+    return max((now.astimezone(ZoneInfo(settings.timezone)).date() - due).days, 0)
 
 
 @lru_cache(maxsize=1)

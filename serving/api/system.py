@@ -47,6 +47,12 @@ class Status(BaseModel):
     trained_cutoff: date | None = Field(description="Last day of sales that its training saw.")
     snapshot_id: str | None = Field(description="Data snapshot that forecasts are made from.")
     cutoff: date | None = Field(description="Last day of sales in it.", examples=["2017-09-10"])
+    late_days: int | None = Field(
+        description=(
+            "Days since the sales after the cutoff were due, which is the day after theirs; 0 when "
+            "they are not late, null when replayed data plays the calendar."
+        )
+    )
     published_at: datetime | None = Field(
         description="When history, accuracy, decisions and exceptions were last published, UTC."
     )

@@ -49,7 +49,7 @@ def create_api(
     api.include_router(forecasts.routes(service, clock))
     api.include_router(insight.routes(service))
     api.include_router(planning.routes(service, clock))
-    api.include_router(system.routes(service, metrics))
+    api.include_router(system.routes(service, metrics, clock))
     api.include_router(files.routes())
     _document(api)
     return api

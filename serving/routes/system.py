@@ -1,5 +1,7 @@
 """Routes of the model and of the service's health."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path
@@ -22,7 +24,7 @@ from serving.service import ForecastService
 ModelName = Annotated[str, Path(min_length=1, max_length=64, examples=["demand"])]
 
 
-def routes(service: ForecastService, metrics: Metrics) -> Router:
+def routes(service: ForecastService, metrics: Metrics, clock: Callable[[], datetime]) -> Router:
     """What machines ask before they send work, and people before they trust an answer."""
     router = Router()
 
@@ -43,8 +45,8 @@ def routes(service: ForecastService, metrics: Metrics) -> Router:
         tags=["model"],
     )
     def status() -> Status:
-        """Model, snapshot, publication, whether a part is down, and where else to look."""
-        return service.status()
+        """Model, snapshot, publication, whether sales are late or a part is down, where to look."""
+        return service.status(clock())
 
     @router.get(
         "/v1/health/live", summary="Liveness", response_description="It lives.", tags=["health"]

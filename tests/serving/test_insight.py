@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from data import publication
 from data.schema import KEYS, QUANTILE_COLUMNS, SALES
 from serving.api.insight import Accuracy, Decisions, Exceptions, History
+from serving.service import ForecastService
 
 NOW, CUTOFF = datetime(2017, 9, 11, 12, tzinfo=UTC), date(2017, 9, 10)
 ODD = ("a/b", "X Y|Z/1")  # ids that a path must survive
@@ -137,6 +138,28 @@ def test_the_status_says_how_fresh_all_is(client: TestClient, published: Path) -
     assert status["model_version"] == "1" and status["cutoff"] == "2017-09-10"
     assert status["published_at"] == "2017-09-11T12:00:00Z"
     assert status["replay_url"] is None and status["replay_result"] is None
+
+
+@pytest.mark.parametrize(
+    ("at", "days"),
+    [
+        (datetime(2017, 9, 12, 23, tzinfo=UTC), 0),  # the sales of the 11th come in today
+        (datetime(2017, 9, 13, 3, tzinfo=UTC), 0),  # in New York it is the 12th still
+        (datetime(2017, 9, 13, 12, tzinfo=UTC), 1),
+        (datetime(2017, 9, 19, 12, tzinfo=UTC), 7),
+    ],
+)
+def test_live_data_that_do_not_come_in_are_late(
+    state: Path, published: Path, monkeypatch: pytest.MonkeyPatch, at: datetime, days: int
+) -> None:
+    def late_days() -> int | None:
+        service = ForecastService()
+        service.configure({"state_dir": str(state), "version": None})
+        return service.status(at).late_days
+
+    assert late_days() is None, "replayed data play the calendar themselves"
+    monkeypatch.setenv("SHELFCAST_MODE", "live")
+    assert late_days() == days
 
 
 def test_status_reads_the_last_replay_again_only_when_its_file_changed(
