@@ -1,20 +1,22 @@
 """The forecast API in Python: thin, typed, polars in and out."""
 
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, get_origin
 from urllib.parse import quote
 
 import httpx
 import polars as pl
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from data.settings import Settings
 from serving.api.forecasts import Change
-from serving.api.planning import Explanation, Override
-from serving.api.series import Level
+from serving.api.insight import AccuracyRow, Decision, PastForecast, PlanningException, SoldDay
+from serving.api.planning import Explanation, Order, Orders, Override, ScoredOverride
+from serving.api.series import Level, Series
 from serving.api.system import ModelInfo, Problem, Status
 from serving.keys import operator_headers
 
@@ -23,6 +25,11 @@ TRIES = 4
 BACKOFF_SECONDS = 0.25  # before the second try, twice as long before each further one
 PATIENCE_SECONDS = 10.0  # who is told to wait longer than this is told the problem instead
 BUSY = (429, 503)
+PROVENANCE = {
+    **dict.fromkeys(("model_version", "method", "feature_service"), pl.String),
+    "degraded": pl.Boolean,
+    "degraded_reason": pl.String,
+}
 
 Key = tuple[str, str]
 
@@ -79,7 +86,9 @@ class Client:
         """Forecasts of (store_id, item_id) series, or of their sums on a level; None is all.
 
         One row per node and day: store_id, item_id, department, cutoff, ds, y_hat, a column per
-        quantile (`q0.5`), `baseline` (y_hat without the what-if), and where it comes from.
+        quantile (`q0.5`), `baseline` (y_hat without the what-if), `analogues` (what stood in for
+        a history that is missing), and where it comes from. What the answer warns of is a Python
+        warning.
         """
         body: dict[str, Any] = {"level": level, "quantiles": list(quantiles)}
         if series is not None:
@@ -88,7 +97,10 @@ class Client:
             body["horizon"] = horizon
         if what_if:
             body["what_if"] = [c.model_dump(mode="json", exclude_none=True) for c in what_if]
-        return _forecast_frame(self._ask("POST", "/v1/forecasts", json=body))
+        told = self._ask("POST", "/v1/forecasts", json=body)
+        for text in told["warnings"]:
+            warnings.warn(text, stacklevel=2)
+        return _forecast_frame(told, [f"{q:g}" for q in quantiles])
 
     def series(self, store_id: str | None = None, search: str | None = None) -> pl.DataFrame:
         """The series that can be forecast: store_id, item_id."""
@@ -99,7 +111,7 @@ class Client:
             found += page["series"]
             asked["cursor"] = page["next_cursor"]
             if asked["cursor"] is None:
-                return pl.DataFrame(found, schema={"store_id": pl.String, "item_id": pl.String})
+                return _frame(Series, found)
 
     def history(
         self, store_id: str, item_id: str, *, days: int = 180, lead: int = 7
@@ -107,23 +119,21 @@ class Client:
         """Sales by day with price and promotions, and `y_hat`, forecast `lead` days ahead."""
         path = f"/v1/series/{quote(store_id, safe='')}/{quote(item_id, safe='')}/history"
         told = self._ask("GET", path, params={"days": days, "lead": lead})
-        schema = {"ds": pl.String, "y_hat": pl.Float64, "model": pl.String}
-        past = pl.DataFrame([{k: f[k] for k in schema} for f in told["forecasts"]], schema=schema)
-        sold = pl.DataFrame(told["days"], infer_schema_length=None)  # prices may begin late
-        return _dated(sold.join(past, on="ds", how="left").sort("ds"))
+        past = _frame(PastForecast, told["forecasts"]).select("ds", "y_hat", "model")
+        return _frame(SoldDay, told["days"]).join(past, on="ds", how="left").sort("ds")
 
     def accuracy(
         self, level: Level = "total", *, store_id: str | None = None, item_id: str | None = None
     ) -> pl.DataFrame:
         """Error, bias and value added of forecasts whose days are over, by node and model."""
         asked = {"level": level, "store_id": store_id, "item_id": item_id}
-        return pl.DataFrame(self._ask("GET", "/v1/accuracy", params=_given(asked))["rows"])
+        return _frame(AccuracyRow, self._ask("GET", "/v1/accuracy", params=_given(asked))["rows"])
 
     def decisions(self, gate: str | None = None, limit: int = 100) -> pl.DataFrame:
         """Gate decisions, newest first; `measurements` is a struct of what was measured."""
         asked = {"gate": gate, "limit": limit}
         found = self._ask("GET", "/v1/decisions", params=_given(asked))["decisions"]
-        return pl.DataFrame(found, infer_schema_length=None)
+        return _frame(Decision, found)
 
     def exceptions(
         self, kind: str | None = None, *, store_id: str | None = None, limit: int = 100
@@ -131,7 +141,7 @@ class Client:
         """Series that need a look, most money first, with the reason in words."""
         asked = {"kind": kind, "store_id": store_id, "limit": limit}
         found = self._ask("GET", "/v1/exceptions", params=_given(asked))["exceptions"]
-        return _dated(pl.DataFrame(found))
+        return _frame(PlanningException, found)
 
     def explain(self, store_id: str, item_id: str, ds: date | None = None) -> Explanation:
         """What drives a forecast, and why it changed; of all days when `ds` is None."""
@@ -148,15 +158,20 @@ class Client:
         shortage_cost: float | None = None,
         leftover_cost: float | None = None,
     ) -> pl.DataFrame:
-        """Order quantities of series with so many units on hand, for a service level or costs."""
+        """Order quantities of series with so many units on hand, for a service level or costs.
+
+        `since`, `until`: the days that it must last; `analogues` and the rest as in `forecast`.
+        """
         costs = {"shortage_cost": shortage_cost, "leftover_cost": leftover_cost}
         body = _given({"service_level": service_level, **costs})
         body |= {"lead_time_days": lead_time_days, "review_days": review_days}
         body["series"] = [
             {"store_id": s, "item_id": i, "on_hand": units} for (s, i), units in on_hand.items()
         ]
-        rows = self._ask("POST", "/v1/orders", json=body)["orders"]
-        return pl.DataFrame(rows, infer_schema_length=None)
+        told = Orders.model_validate(self._ask("POST", "/v1/orders", json=body)).model_dump()
+        of = {"since": pl.Date, "until": pl.Date, "service_level": pl.Float64}
+        found = _frame(Order, told["orders"]).rename({"method": "analogues"})
+        return found.with_columns(_same(told, of | PROVENANCE))
 
     def override(
         self,
@@ -177,8 +192,7 @@ class Client:
 
     def overrides(self) -> pl.DataFrame:
         """What people set, newest first, with the value added once its days are over."""
-        rows = self._ask("GET", "/v1/overrides")["overrides"]
-        return pl.DataFrame(rows, infer_schema_length=None)
+        return _frame(ScoredOverride, self._ask("GET", "/v1/overrides")["overrides"])
 
     def model(self) -> ModelInfo:
         """The served model."""
@@ -237,21 +251,37 @@ def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _forecast_frame(told: Mapping[str, Any]) -> pl.DataFrame:
+def _forecast_frame(told: Mapping[str, Any], levels: Sequence[str]) -> pl.DataFrame:
+    of = ("store_id", "item_id", "department", "cutoff")
+    numbers = ("y_hat", *(f"q{level}" for level in levels), "baseline")
+    schema = {**dict.fromkeys((*of, "ds"), pl.String), **dict.fromkeys(numbers, pl.Float64)}
+    schema |= {"snapshot_id": pl.String, "analogues": pl.String}
     rows = []
     for node in told["forecasts"]:
+        keys = [node.get(name) for name in of]
         baseline = node.get("baseline") or [{}] * len(node["days"])
         for day, before in zip(node["days"], baseline, strict=True):
-            of = {k: node.get(k) for k in ("store_id", "item_id", "department", "cutoff")}
-            quantiles = {f"q{q}": v for q, v in day["quantiles"].items()}
-            made = {"y_hat": day["y_hat"], **quantiles, "baseline": before.get("y_hat")}
-            rows.append({**of, "ds": day["ds"], **made, "snapshot_id": node["snapshot_id"]})
-    same = {k: pl.lit(told[k]) for k in ("model_version", "degraded")}
-    text = dict.fromkeys(("store_id", "item_id", "department"), pl.String)
-    overrides = {**text, "baseline": pl.Float64}
-    return _dated(pl.DataFrame(rows, schema_overrides=overrides).with_columns(**same))
+            made = [day["y_hat"], *(day["quantiles"][q] for q in levels), before.get("y_hat")]
+            rows.append([*keys, day["ds"], *made, node["snapshot_id"], node.get("method")])
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.with_columns(pl.col("cutoff", "ds").str.to_date(), *_same(told, PROVENANCE))
 
 
-def _dated(frame: pl.DataFrame) -> pl.DataFrame:
-    days = [c for c in ("ds", "cutoff", "since", "until") if c in frame.columns]
-    return frame.with_columns(pl.col(days).str.to_date())
+def _same(told: Mapping[str, Any], dtypes: Mapping[str, Any]) -> list[pl.Expr]:
+    """What an answer says of all of its rows, as columns."""
+    return [pl.lit(told.get(name), dtype).alias(name) for name, dtype in dtypes.items()]
+
+
+def _frame(row: type[BaseModel], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows of the wire with the columns and types of their record, also when there are none."""
+    schema = {name: _dtype(field.annotation) for name, field in row.model_fields.items()}
+    found = [row.model_validate(r).model_dump() for r in rows]
+    return pl.DataFrame(found, schema=schema, infer_schema_length=None)
+
+
+def _dtype(annotation: Any) -> Any:
+    """What polars can't read off a type of the wire itself; None is inferred from all rows."""
+    if annotation is datetime:
+        return pl.Datetime(time_zone="UTC")
+    of = get_origin(annotation)
+    return {Literal: pl.String, dict: None}.get(of, annotation)

@@ -179,10 +179,11 @@ def _keep(
 def to_csv(answer: Mapping[str, Any]) -> str:
     """The answer as CSV, one line per node and day, for a spreadsheet: no cell is a formula."""
     of = ("store_id", "item_id", "department", "snapshot_id", "cutoff")
-    same = [answer[name] for name in ("model_version", "method", "feature_service", "degraded")]
+    said = ("model_version", "method", "feature_service", "degraded", "degraded_reason")
+    same = [*(answer[name] for name in said), " ".join(answer["warnings"])]
     levels = list(answer["forecasts"][0]["days"][0]["quantiles"]) if answer["forecasts"] else []
     head = [*of, "ds", "y_hat", *(f"q{q}" for q in levels)]
-    head += ["baseline", "model_version", "method", "feature_service", "degraded"]
+    head += ["baseline", "analogues", *said, "warnings"]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\r\n")
     lines.writerow(head)
@@ -190,7 +191,8 @@ def to_csv(answer: Mapping[str, Any]) -> str:
         baseline = node.get("baseline") or [{}] * len(node["days"])
         for day, before in zip(node["days"], baseline, strict=True):
             values = [day["ds"], day["y_hat"], *day["quantiles"].values(), before.get("y_hat")]
-            lines.writerow(_inert([*(node.get(n) for n in of), *values, *same]))
+            row = [*(node.get(n) for n in of), *values, node.get("method"), *same]
+            lines.writerow(_inert(row))
     return text.getvalue()
 
 

@@ -97,6 +97,23 @@ def test_every_run_of_a_deployment_that_a_page_tells_is_taken(running: Settings,
         assert done.returncode == 0 and "Created flow run" in done.stdout, done.stderr
 
 
+def test_five_lines_of_python_read_features_as_they_were_known_then(
+    running: Settings,
+    demo: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment(running).items():
+        monkeypatch.setenv(name, value)
+    blocks = fences((ROOT / "docs" / "features-in-python.md").read_text(), "python")
+    assert len(blocks) == 2 and len(blocks[0].splitlines()) == 5
+    for block in blocks:
+        exec(block, {})
+    said = capsys.readouterr().out
+    assert said.count("shape: (1,") == 2 and said.count("GROCERY") == 2
+    assert "2017-09-10" in said.split("shape:")[1]
+
+
 def test_feasts_own_page_comes_up(running: Settings, demo: str) -> None:
     with interfaces.feast_ui(running) as url:
         assert httpx.get(url).is_success

@@ -31,7 +31,8 @@ def test_a_forecast_is_a_frame_with_its_provenance(api: Client) -> None:
     frame = api.forecast([GROCERY, MEAT], horizon=2, quantiles=[0.5])
     assert frame.columns == [
         *("store_id", "item_id", "department", "cutoff", "ds", "y_hat", "q0.5"),
-        *("baseline", "snapshot_id", "model_version", "degraded"),
+        *("baseline", "snapshot_id", "analogues", "model_version", "method", "feature_service"),
+        *("degraded", "degraded_reason"),
     ]
     assert frame["y_hat"].to_list() == [10.0, 13.0, 20.0, 20.0]
     assert frame["ds"].dtype == pl.Date and frame["baseline"].null_count() == 4
@@ -54,6 +55,8 @@ def test_all_pages_of_series_are_one_frame(api: Client) -> None:
 def test_orders_are_a_row_per_series(api: Client) -> None:
     frame = api.orders({MEAT: 100.0}, review_days=10, service_level=0.9)
     assert frame["order_quantity"].to_list() == [260.0]
+    assert frame.row(0, named=True)["until"] == date(2017, 9, 20)
+    assert {"analogues", "method", "model_version", "degraded"} <= set(frame.columns)
 
 
 def test_an_explanation_and_an_override_are_records(api: Client) -> None:
@@ -178,6 +181,58 @@ def test_other_problems_are_raised_at_once(asking: Client, told: list[Any], stat
     with pytest.raises(ApiProblem, match=str(status)):
         asking.model()
     assert told == [GOOD]
+
+
+DAY = {"ds": "2017-09-11", "y_hat": 4.0, "quantiles": {"0.5": 4.0}}
+BORROWED = {
+    "model_version": "7",
+    "method": "lightgbm",
+    "feature_service": "demand_v1",
+    "degraded": True,
+    "degraded_reason": "The online store does not answer.",
+    "warnings": ["A price of 9 was never seen."],
+}
+NODE = {"store_id": "1", "item_id": "MEAT", "cutoff": "2017-09-10", "snapshot_id": "s"}
+
+
+def test_what_limits_an_answer_is_warned_of_and_kept_in_its_rows(
+    asking: Client, told: list[Any]
+) -> None:
+    new = {**NODE, "days": [DAY], "method": "analogues: MEAT in stores 2, 3"}
+    told.append(httpx.Response(200, json={**BORROWED, "forecasts": [new, {**NODE, "days": [DAY]}]}))
+    with pytest.warns(UserWarning, match="A price of 9") as warned:
+        frame = asking.forecast([MEAT], quantiles=[0.5])
+    assert warned[0].filename == __file__
+    assert frame["analogues"].to_list() == ["analogues: MEAT in stores 2, 3", None]
+    assert set(frame["degraded_reason"]) == {"The online store does not answer."}
+    assert set(frame["method"]) == {"lightgbm"}
+
+
+def test_answers_without_rows_have_the_columns_of_those_with_rows(
+    asking: Client, told: list[Any]
+) -> None:
+    names = ("rows", "decisions", "exceptions", "overrides", "days", "forecasts")
+    told += [httpx.Response(200, json={name: [] for name in names})] * 5
+    assert asking.accuracy().schema["wape"] == pl.Float64
+    assert asking.decisions().schema["decided_at"] == pl.Datetime("us", "UTC")
+    assert asking.exceptions().schema["since"] == pl.Date
+    assert asking.overrides().schema["value_added"] == pl.Float64
+    assert asking.history(*MEAT).schema["price"] == pl.Float64
+
+
+def test_what_begins_late_is_no_reason_to_fail(asking: Client, told: list[Any]) -> None:
+    days = pl.date_range(date(2017, 1, 1), date(2017, 5, 31), eager=True).cast(pl.String)
+    sold = [{"ds": d, "y": 0, "price": None, "display": 0, "mailer": 0} for d in days]
+    sold[-1] |= {"y": 3, "price": 2.5}
+    decided = {"decided_at": "2017-09-10T10:00:00Z", "gate": "retrain", "outcome": "pass"}
+    gates = [{**decided, "reasons": [], "measurements": {"loss": 1}} for _ in days]
+    gates[-1]["measurements"] = {"loss": 1.5, "bias": 0.2}
+    told += [
+        httpx.Response(200, json={"days": sold, "forecasts": []}),
+        httpx.Response(200, json={"decisions": gates}),
+    ]
+    assert asking.history(*MEAT)["price"].to_list() == [None] * 150 + [2.5]
+    assert asking.decisions()["measurements"].to_list()[-1] == {"loss": 1.5, "bias": 0.2}
 
 
 def test_the_examples_of_the_docs_run(api: Client, capsys: pytest.CaptureFixture[str]) -> None:

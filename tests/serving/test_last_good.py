@@ -1,5 +1,7 @@
 """Forecasts without the online store, and of series that it does not know."""
 
+import csv
+import io
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,9 @@ def test_a_new_series_of_a_known_store_and_item_is_forecast_from_its_like(
     assert [n.method for n in answer.forecasts] == ["analogues: MEAT", None]
     assert [n.days[0].y_hat for n in answer.forecasts] == [6.0, 20.0]
     assert answer.forecasts[0].cutoff == CUTOFF and answer.snapshot_id == "s1"
+    asked = {"series": [new, MEAT], "horizon": 1}
+    table = client.post(FORECASTS, json=asked, headers={"Accept": "text/csv"}).text
+    assert [r["analogues"] for r in csv.DictReader(io.StringIO(table))] == ["analogues: MEAT", ""]
     body = {"series": [new, MEAT], "review_days": 10, "service_level": 0.9}
     guessed, known = client.post("/v1/orders", json=body).json()["orders"]
     assert (guessed["item_id"], guessed["method"]) == ("MEAT", "analogues: MEAT")

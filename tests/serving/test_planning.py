@@ -138,6 +138,15 @@ def test_csv_is_made_for_spreadsheets_and_holds_no_formula(client: TestClient, o
     )
     assert (rows[1]["store_id"], rows[1]["item_id"]) == ("'=1+1", "'@x")
     assert {r["model_version"] for r in rows} == {"1"}
+    assert {r["warnings"] + r["analogues"] + r["degraded_reason"] for r in rows} == {""}
+    never = client.post(
+        FORECASTS,
+        json={"series": [GROCERY], "horizon": 2, "what_if": [{"ds": "2017-09-11", "display": 9}]},
+        headers={"Accept": "text/csv"},
+    )
+    warned = list(csv.DictReader(io.StringIO(never.text)))
+    assert all("outside of what the model has seen" in r["warnings"] for r in warned)
+    assert [r["baseline"] for r in warned] == ["10.0", "13.0"]
 
 
 def test_one_series_by_get_is_cached_by_its_tag(
