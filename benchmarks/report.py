@@ -157,10 +157,11 @@ MADE: dict[str, Callable[[], str]] = {"routes": routes, "scaling": sizes, "margi
 
 
 def value(name: str, metric: str, column: str, form: str) -> str:
-    """One figure of a result file in a format such as `.2f` or `.0%`; `?` stands for a space."""
+    """One figure of a result file in a format such as `.2f` or `.0%`, or as a table's `cell`; `?`
+    stands for a space."""
     for row in read(name)["rows"]:
         if fnmatch(row["metric"], metric):
-            return format(row[column], form)
+            return _cell(row[column]) if form == "cell" else format(row[column], form)
     raise LookupError(f"results/{name}.json has no metric {metric}.")
 
 

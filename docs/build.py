@@ -76,7 +76,7 @@ def pdfs() -> None:
         pypandoc.convert_text(
             text,
             "typst",
-            format="gfm-raw_html+yaml_metadata_block+implicit_figures",
+            format="gfm-raw_html+yaml_metadata_block+implicit_figures+smart",
             outputfile=str(source),
             extra_args=["--template", str(folder / _template(name)), "--wrap=none"],
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from textwrap import shorten
 
 import lightgbm as lgb
 import numpy as np
@@ -74,10 +75,11 @@ def _panel(axes: Axes, past: pl.DataFrame, days: pl.DataFrame, title: str) -> No
     axes.plot(sold["ds"], sold["y"], color=GREY, linewidth=0.9, label="sold")
     axes.plot(days["ds"], days["y_hat"], color=BLUE, linewidth=1.8, label="forecast")
     axes.axvline(past["ds"][-1], color=GREY, linewidth=0.8, linestyle=":")
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.set_ylabel("units")
+    axes.set_title(title, fontsize=13, loc="left")
     axes.set_ylim(bottom=0)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=12)
+    ends = [past["ds"][0], past["ds"][-1], days["ds"][-1]]
+    axes.set_xticks(ends, [f"{ds:%d %b}" for ds in ends])
     _bare(axes)
 
 
@@ -111,22 +113,29 @@ def forecast_plot(scored: pl.DataFrame, sales: pl.DataFrame, steps: Steps) -> Fi
     scored = scored.filter(pl.col("y").is_not_null())
     cutoff: date = scored["cutoff"][0]
     past = sales.join(scored.select(KEYS).unique(), on=KEYS, how="semi")
-    figure = Figure(figsize=(9, 10), layout="constrained")
-    axes = figure.subplots(4, 1, sharex=True)
+    # On a slide the picture is little more than half of its width: what it says is large.
+    figure = Figure(figsize=(9, 7), dpi=130, layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True).flat
     total = scored.group_by("ds").agg(pl.col("y", "y_hat").sum()).sort("ds")
     _panel(axes[0], _before(cutoff, past, steps), total, "All series")
     for axis, one in zip(axes[1:], good_median_worst(scored).iter_slices(1), strict=True):
         store, item, wape, _, place = one.row(0)
-        title = f"A {place} series" if place == "good" else f"The {place} series"
+        which = f"A {place}" if place == "good" else f"The {place}"
+        name = shorten(f"store {store}, {item}", 42, placeholder=" …")
         _panel(
             axis,
             _before(cutoff, past.join(one, on=KEYS, how="semi"), steps),
             scored.join(one, on=KEYS, how="semi").sort("ds"),
-            f"{title}: store {store}, {item} (errors are {100 * wape:.0f} % of what was sold)",
+            f"{which} series, errors {100 * wape:.0f} % of units sold:\n{name}",
         )
-    axes[1].legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
-    figure.suptitle(
-        f"{scored['ds'].n_unique()} steps after {cutoff} (dotted), not seen by the model", x=0.3
+    unseen = f"{scored['ds'].n_unique()} steps after {cutoff} (dotted)"
+    figure.suptitle(f"Units; {unseen} that the model had not seen", fontsize=15)
+    figure.legend(
+        *axes[1].get_legend_handles_labels(),
+        frameon=False,
+        fontsize=13,
+        ncols=4,
+        loc="outside lower center",
     )
     return figure
 

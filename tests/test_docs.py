@@ -35,6 +35,7 @@ def test_a_block_of_a_metric_that_was_not_measured_is_an_error() -> None:
 
 def test_blocks_are_found_and_filled() -> None:
     assert ">706<" in fill("<!-- value pipeline demo_series ours .0f -->x<!-- end -->")
+    assert ">yes<" in fill("<!-- value pipeline demo_series met cell -->x<!-- end -->")
     table = fill("<!-- table pipeline demo_* --><!-- end -->")
     assert "| demo_series | series | 706 | 700 | yes |" in table
 
