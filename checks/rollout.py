@@ -36,7 +36,8 @@ class Tried:
         if self.requests == 0:
             reasons.append("no request was answered")
         elif self.requests < self.least and not self.faults:
-            reasons.append(f"only {self.requests} requests were answered in time, of {self.least}")
+            of = f"only {self.requests:,} of {self.least:,} requests were answered in time"
+            reasons.append(f"{of}; run the train deployment again when the machine does less")
         if self.champion_units:
             ratio = self.units / self.champion_units
             low, high = self.plausible

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from serving.snapshots import Key, Snapshots
 from serving.source import Model, ReadFeatures, feast_reader
 
 GOLDEN_SERIES, GOLDEN_HORIZONS = 20, (1, 7, 28)
-SHADOW_REQUESTS, LEAST_SHADOW = 1000, 200
-TRIAL_SECONDS = 60.0  # golden requests or shadow, however much was recorded
+SHADOW_REQUESTS = 1000
+SHADOW_SERIES = 20_000  # of recorded requests together: a thousand for all series take an hour
+TRIAL_SECONDS = 180.0  # golden requests or shadow
 WATCH_REQUESTS, WATCH_SECONDS = 100, 30.0
 
 
@@ -58,13 +60,19 @@ class Desk:
         """The series of a snapshot, sorted."""
         return self._snapshots.series(snapshot_id)
 
-    def answer(self, model: Model, request: Request) -> tuple[pl.DataFrame, float]:
-        """The forecast of a request and the milliseconds that the model took."""
+    def inputs(self, request: Request) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        """Features, plan and horizon that a model answers a request from."""
         features = self._read(list(request.keys)).with_columns(pl.col("cutoff").str.to_date())
-        plan = self._snapshots.plan(features, request.horizon)
-        start = time.perf_counter()
-        frame = model.forecast(features, plan, request.horizon)
-        return frame, 1000 * (time.perf_counter() - start)
+        return features, self._snapshots.plan(features, request.horizon), request.horizon
+
+
+def timed(
+    model: Model, inputs: tuple[pl.DataFrame, pl.DataFrame, int]
+) -> tuple[pl.DataFrame, float]:
+    """A forecast and the milliseconds that the model took."""
+    start = time.perf_counter()
+    frame = model.forecast(*inputs)
+    return frame, 1000 * (time.perf_counter() - start)
 
 
 def golden_requests(series: Sequence[Key], longest: int) -> list[Request]:
@@ -105,7 +113,7 @@ def try_out(
 ) -> Tried:
     """Answers every request with both models, compares, and returns none of the answers.
 
-    It ends after TRIAL_SECONDS; with fewer than LEAST_SHADOW answers that is a problem.
+    It ends after TRIAL_SECONDS; requests that are left over then are a problem.
     `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. A
     champion that repeats the last week moves as far as weeks do: then only the sum of all is held,
     to PLAUSIBLE_AFTER_REPEATS. A model that repeats is compared with no champion, which was just
@@ -129,7 +137,8 @@ def try_out(
         if time.monotonic() > deadline:
             break
         try:
-            frame, took = desk.answer(model, request)
+            inputs = desk.inputs(request)
+            frame, took = timed(model, inputs)
             times.append(took)
             faults |= dict.fromkeys(_faults_of(frame, request))
         except Exception as error:
@@ -137,7 +146,7 @@ def try_out(
             continue
         units += (total := float(frame["y_hat"].sum()))
         if champion is not None:
-            old, took = desk.answer(champion, request)
+            old, took = timed(champion, inputs)
             old_times.append(took)
             old_units += (old_total := float(old["y_hat"].sum()))
             held = each_plausible and not after_repeats
@@ -152,7 +161,7 @@ def try_out(
         p95_ms=_p95(times),
         champion_p95_ms=_p95(old_times) if champion else None,
         heavier_mb=heavier,
-        least=min(LEAST_SHADOW, len(requests)),
+        least=len(requests),
         plausible=PLAUSIBLE_AFTER_REPEATS if after_repeats else PLAUSIBLE,
     )
 
@@ -272,16 +281,18 @@ def golden(desk: Desk, folder: Path, champion: Model | None, snapshot_id: str) -
 def shadow(
     desk: Desk, folder: Path, champion: Model, snapshot_id: str, served: pl.DataFrame
 ) -> Tried:
-    """Answers what the API was asked lately with both; made-up requests where it was asked little.
+    """Answers SHADOW_REQUESTS with both: what the API was asked lately, made-up ones fill up.
 
-    `served` are rows of the ledger's served forecasts.
+    `served` are rows of the ledger's served forecasts. Large requests are left out where all have
+    more than SHADOW_SERIES together.
     """
     series = desk.series(snapshot_id)
     known = set(series)  # a new series has no features to try a model on
     recorded = recorded_requests(served, champion.horizon)
-    requests = [r for r in recorded if known.issuperset(r.keys)]
-    requests.sort(key=lambda r: len(r.keys))  # when the time is over, few and large ones are left
-    lacking = max(0, LEAST_SHADOW - len(requests))
+    small = sorted((r for r in recorded if known.issuperset(r.keys)), key=lambda r: len(r.keys))
+    together = accumulate(len(r.keys) for r in small)
+    requests = [r for r, n in zip(small, together, strict=True) if n <= SHADOW_SERIES]
+    lacking = SHADOW_REQUESTS - len(requests)
     requests += made_up_requests(series, champion.horizon, lacking)
     return try_out(desk, requests, lambda: Forecaster.load(folder), champion)
 

@@ -109,8 +109,10 @@ def test_whoever_follows_it_may_be_unlike_its_week_but_not_by_more_than_twice(
     desk = rollout.Desk(Settings(state_dir=state, _env_file=None), lambda _settings: online.read)
     requests = rollout.golden_requests(desk.series("s1"), 28)
     repeats = Forecaster.load(folder)
-    asked = [desk.answer(repeats, request)[0]["y_hat"].sum() for request in requests]
-    one = [desk.answer(service._load(Path("1")), request)[0]["y_hat"].sum() for request in requests]
+    models = (repeats, service._load(Path("1")))
+    asked, one = (
+        [model.forecast(*desk.inputs(r))["y_hat"].sum() for r in requests] for model in models
+    )
 
     def problems(times: float, champion: Any) -> list[str]:
         new = lambda: service._load(Path(f"{times:g}"))  # noqa: E731
