@@ -7,11 +7,17 @@ from prefect import flow, task
 from checks.rollout import Tried
 from data.settings import Settings
 from flows.materialize import take_snapshot
-from flows.slots import done, writing
+from flows.slots import changing, done, writing
 from flows.train import try_golden
 from models import registry
 from serving import rollout
-from serving.deploy import DeployFailed, current_version, swap
+from serving.deploy import (
+    DeployFailed,
+    RayUnreachable,
+    current_version,
+    previous_version,
+    swap,
+)
 from serving.rollback import roll_back
 
 
@@ -46,7 +52,7 @@ def swap_or_stay(settings: Settings, version: str) -> None:
     """Serves a version; if it does not, `champion` names what serves on. Raises DeployFailed.
 
     The alias of a promoted version has moved already: forecasts and monitoring would go on with a
-    model that answers nobody.
+    model that answers nobody. Nothing is held against a version that Ray never heard of.
     """
     serves = current_version(settings)
     try:
@@ -55,9 +61,30 @@ def swap_or_stay(settings: Settings, version: str) -> None:
         moved = registry.version_of(settings, registry.CHAMPION) == version
         if not moved or serves in (None, version):
             raise
-        registry.roll_back(settings, serves, at=datetime.now(UTC), why=str(error))
-        said = f"{error} The alias champion names version {serves} again."
-        raise DeployFailed(said) from error
+        before, now = previous_version(settings), datetime.now(UTC)
+        why = f"version {version} was promoted and did not come to serve: {error}"
+        registry.take_back(settings, str(serves), before=before, at=now, why=why)
+        said = f"{error} The alias champion names version {serves} again"
+        if isinstance(error, RayUnreachable):
+            said += f"; when Ray is up, run the deploy deployment with version={version}"
+        raise type(error)(f"{said}.") from error
+
+
+def take_over(settings: Settings, version: str, *, by_number: bool) -> str:
+    """Swaps the API to an exported version and watches it; the caller has the turn.
+
+    Raises DeployFailed when it does not come to serve, or is rolled back.
+    """
+    since, before = datetime.now(UTC), rollout.observe(settings)
+    swap_or_stay(settings, version)
+    if by_number:
+        registry.promote(settings, version, at=since, why="deployed by its number")
+    seen = watch(settings, version, before, since)
+    if before and (problems := seen.problems()):
+        why = "; ".join(problems)
+        back = roll_back(settings, at=datetime.now(UTC), why=why)
+        raise DeployFailed(f"Version {version} was rolled back to {back}: {why}.")
+    return f"version {version} serves; {seen.requests} requests watched, p95 {seen.p95_ms:.0f} ms"
 
 
 @flow(flow_run_name="deploy")
@@ -67,21 +94,10 @@ def deploy(version: int | None = None) -> str:
     Args:
         version: a registered version, tried by golden requests first; empty takes the champion.
     """
-    settings, since = Settings(), datetime.now(UTC)
-    exported = export(settings, str(version) if version else None)
+    settings = Settings()
     if version:
-        require_golden(settings, exported)
-    before = rollout.observe(settings)
-    swap_or_stay(settings, exported)
-    if version:
-        registry.promote(settings, exported, at=since, why="deployed by its number")
-    seen = watch(settings, exported, before, since)
-    if before and (problems := seen.problems()):
-        why = "; ".join(problems)
-        back = roll_back(settings, at=datetime.now(UTC), why=why)
-        raise DeployFailed(f"Version {exported} was rolled back to {back}: {why}.")
-    return done(
-        message=f"version {exported} serves; {seen.requests} requests watched, "
-        f"p95 {seen.p95_ms:.0f} ms",
-        data=exported,
-    )
+        require_golden(settings, export(settings, str(version)))
+    with changing(settings, "the deployment deploy"):
+        exported = str(version) if version else export(settings, None)
+        message = take_over(settings, exported, by_number=version is not None)
+    return done(message=message, data=exported)

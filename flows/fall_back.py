@@ -1,7 +1,7 @@
 """Serves what did better when the model is no better than seasonal naive."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -16,7 +16,7 @@ from flows.deploy import deploy
 from flows.materialize import take_snapshot
 from flows.rollback import rollback
 from flows.slots import done, writing
-from flows.train import collect, register, rehearse
+from flows.train import collect, promote_over, register, rehearse
 from models import registry
 from models.backtest import TrainingData
 from models.forecaster import Forecaster, NoChampion, Unusable
@@ -103,15 +103,22 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
         return done(message=message, data=champion.version)
     if not chosen.repeats:
         return rollback(reason, int(chosen.version))
-    return serve_last_week(settings, *made[0], reason)
+    return serve_last_week(settings, champion.version, *made[0], reason)
 
 
-def serve_last_week(settings: Settings, training: Training, data: TrainingData, reason: str) -> str:
-    """Registers, rehearses, promotes and deploys the model that repeats the last week."""
+def serve_last_week(
+    settings: Settings, champion: str, training: Training, data: TrainingData, reason: str
+) -> str:
+    """Registers, rehearses, promotes and deploys the model that repeats the last week.
+
+    It does not take over from another champion than the one that lost.
+    """
     method, version = training.manifest.method, register(settings, training, data)
     if faults := rehearse(settings, version, data.snapshot_id).faults:
         raise DeployFailed(f"Version {version}, {method}, does not serve: {'; '.join(faults)}.")
     why = f"fall back to {method}: {reason}"
-    registry.promote(settings, version, at=datetime.now(UTC), why=why)
+    if (now := promote_over(settings, champion, version, why)) != version:
+        message = f"version {now} has become champion meanwhile, in place of {champion}"
+        return done(message=message, data=str(now))
     deploy()
     return done(message=f"version {version}, {method}, serves: {reason}", data=version)

@@ -14,7 +14,7 @@ from data.settings import Settings
 from data.warehouse import connect, query
 from flows.decisions import keep
 from flows.materialize import take_snapshot
-from flows.slots import clock, done, writing
+from flows.slots import changing, clock, done, writing
 from models import registry
 from models.assembly import training_data
 from models.backtest import TrainingData
@@ -106,6 +106,19 @@ def rehearse(settings: Settings, version: str, snapshot_id: str) -> Rehearsal:
     return Rehearsal({**golden.trials, "shadow": shadowed}) if shadowed else golden
 
 
+def promote_over(settings: Settings, champion: str | None, version: str, why: str) -> str | None:
+    """Makes a version champion if the one that it was compared with still is.
+
+    Returns the champion afterwards: another one when another run promoted or rolled back meanwhile.
+    """
+    with changing(settings, f"the promotion of version {version}"):
+        now = registry.version_of(settings, registry.CHAMPION)
+        if now != champion:
+            return now
+        registry.promote(settings, version, at=datetime.now(UTC), why=why)
+        return version
+
+
 @flow(flow_run_name="train")
 def train(
     trials: int | None = None,
@@ -127,6 +140,7 @@ def train(
         data = collect(settings, take_snapshot(settings))
     training = fit(settings, data, trials or settings.trials, seconds or settings.tuning_seconds)
     show(training)
+    champion = registry.version_of(settings, registry.CHAMPION)
     decision = judge(settings, training, data, by_age)
     version = register(settings, training, data)
     rehearsal = rehearse(settings, version, data.snapshot_id)
@@ -134,11 +148,15 @@ def train(
     decision = replace(decision, measurements=measured)
     if faults := rehearsal.faults:
         decision = replace(decision, outcome="hold", reasons=(*faults, *decision.reasons))
-    keep(settings, decision, f"promotion of version {version}")
+    subject = f"promotion of version {version}"
+    keep(settings, decision, subject)
     promoted = promote and decision.outcome == "pass"
     if promoted:
-        why = "; ".join(decision.reasons)
-        registry.promote(settings, version, at=datetime.now(UTC), why=why)
+        now = promote_over(settings, champion, version, "; ".join(decision.reasons))
+        promoted = now == version
+        if not promoted:
+            moved = f"version {now} is champion now, and this one was compared with {champion}"
+            keep(settings, replace(decision, outcome="hold", reasons=(moved,)), subject)
     figures = training.manifest.backtest
     return done(
         message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "

@@ -213,12 +213,25 @@ def roll_back(settings: Settings, version: str, *, at: datetime, why: str) -> No
     `previous` is gone afterwards: it would name the model that just failed.
     """
     failed = version_of(settings, CHAMPION)
-    with connected(settings) as client:
-        _settle(client, failed)
-        if failed and failed != version:
+    if failed and failed != version:
+        with connected(settings) as client:
             client.set_model_version_tag(MODEL, failed, "rolled_back", why)
-        move = _remember(client, version, at, f"rolled back: {why}")
-        if version_of(settings, PREVIOUS):
+    take_back(settings, version, before=None, at=at, why=f"rolled back: {why}")
+
+
+def take_back(
+    settings: Settings, version: str, *, before: str | None, at: datetime, why: str
+) -> None:
+    """Moves `champion` back to what serves, after a promotion whose version never did.
+
+    `previous` names `before` again, which served before that; None leaves it naming nothing.
+    """
+    with connected(settings) as client:
+        _settle(client, version_of(settings, CHAMPION))
+        move = _remember(client, version, at, why)
+        if before:
+            client.set_registered_model_alias(MODEL, PREVIOUS, before)
+        elif version_of(settings, PREVIOUS):
             client.delete_registered_model_alias(MODEL, PREVIOUS)
         client.set_registered_model_alias(MODEL, CHAMPION, version)
         _confirm(client, *move)

@@ -25,6 +25,10 @@ class DeployFailed(RuntimeError):
     """The configuration or model version that was asked for is not the one that serves."""
 
 
+class RayUnreachable(DeployFailed):
+    """Ray was not asked at all: nothing is known of the version."""
+
+
 def application_config(settings: Settings, *, version: str | None) -> dict[str, Any]:
     """Ray Serve's whole configuration, serving model `version`; None starts without a model."""
     champion = None if version is None else str(_folder(settings, version).resolve())
@@ -70,16 +74,16 @@ def put(settings: Settings, config: dict[str, Any]) -> None:
     """Makes `config` Ray Serve's configuration; the same one twice changes nothing.
 
     Returns when Ray has accepted it, before its effect: GET /v1/model tells which version serves.
-    Raises DeployFailed when Ray is not reachable or refuses it.
+    Raises RayUnreachable when Ray is not reachable, DeployFailed when it refuses it.
     """
     try:
         answer = _send(settings, config)
     except FileNotFoundError as error:
-        raise DeployFailed(
+        raise RayUnreachable(
             f"Ray's token is not at {settings.ray_token_path}; start the stack with `make up`."
         ) from error
     except httpx.HTTPError as error:
-        raise DeployFailed(
+        raise RayUnreachable(
             f"Ray is not reachable at {settings.ray_dashboard_url} "
             f"({str(error) or type(error).__name__}); start the stack with `make up`."
         ) from error

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from data.settings import Settings
 from models import registry
 from serving.deploy import DeployFailed, current_version, forget_previous, previous_version, swap
+from serving.turn import turn
 
 
 class NothingToRollBackTo(LookupError):
@@ -15,9 +16,9 @@ class NothingToRollBackTo(LookupError):
 def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None = None) -> str:
     """Serves the previous version (or `version`) again and moves `champion` back to it.
 
-    The swap comes first and needs no MLflow. Raises NothingToRollBackTo, DeployFailed when the
-    version does not serve, and RegistryUnreachable when it serves but the alias was not moved:
-    the same version asked for again moves it.
+    The caller has the turn (serving.turn). The swap comes first and needs no MLflow. Raises
+    NothingToRollBackTo, DeployFailed when the version does not serve, and RegistryUnreachable when
+    it serves but the alias was not moved: the same version asked for again moves it.
     """
     target = version or previous_version(settings)
     if target is None:
@@ -38,9 +39,16 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
 
 def main(why: str) -> int:
     """Rolls back and prints what serves; 1 when that failed, with the reason printed."""
+    settings = Settings()
     try:
-        version = roll_back(Settings(), at=datetime.now(UTC), why=why)
-    except (NothingToRollBackTo, DeployFailed, registry.RegistryUnreachable) as error:
+        with turn(settings, "make rollback", lambda said: print(said, flush=True)):
+            version = roll_back(settings, at=datetime.now(UTC), why=why)
+    except (
+        NothingToRollBackTo,
+        DeployFailed,
+        registry.RegistryUnreachable,
+        TimeoutError,
+    ) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"version {version} serves")

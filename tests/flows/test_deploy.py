@@ -9,7 +9,7 @@ import pytest
 from checks.rollout import Tried
 from data.settings import Settings
 from flows import deploy as flow
-from serving.deploy import CURRENT, DeployFailed
+from serving.deploy import CURRENT, PREVIOUS, DeployFailed, RayUnreachable
 
 FINE = Tried(100, (), 10.0, 10.0, 5.0, 5.0)
 
@@ -20,6 +20,7 @@ def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
     did: list[Any] = []
     settings.champions_dir.mkdir(parents=True)
     (settings.champions_dir / CURRENT).write_text("7\n")
+    (settings.champions_dir / PREVIOUS).write_text("6\n")
     monkeypatch.setattr(flow, "Settings", lambda: settings)
     monkeypatch.setattr(flow, "writing", nullcontext)
     monkeypatch.setattr(flow, "take_snapshot", lambda _settings: Path("s1"))
@@ -31,11 +32,13 @@ def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
     monkeypatch.setattr(flow, "watch", lambda *_: FINE)
     monkeypatch.setattr(flow.rollout, "observe", lambda _settings: FINE)
     monkeypatch.setattr(flow.registry, "version_of", lambda *_: "8")
-    for moves in ("promote", "roll_back"):
+    for moves in ("promote", "take_back"):
         monkeypatch.setattr(
             flow.registry,
             moves,
-            lambda _s, version, moves=moves, **said: did.append((moves, version, said["why"])),
+            lambda _s, version, moves=moves, **said: did.append(
+                (moves, version, *(said[k] for k in ("before", "why") if k in said))
+            ),
         )
     return did
 
@@ -53,7 +56,22 @@ def test_a_promoted_version_that_does_not_come_to_serve_is_not_champion(done: li
     with pytest.raises(DeployFailed, match=r"load\. The alias champion names version 7 again"):
         flow.deploy.fn()
     why = "Model version '8' was not deployed: it does not load."
-    assert done == [("roll_back", "7", why)]
+    why = f"version 8 was promoted and did not come to serve: {why}"
+    assert done == [("take_back", "7", "6", why)]
+
+
+def test_without_ray_nothing_is_held_against_the_version_and_the_run_says_how_to_deploy_it(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swap(_settings: Settings, _version: str) -> None:
+        raise RayUnreachable("Ray is not reachable; start the stack with `make up`.")
+
+    monkeypatch.setattr(flow, "serve", swap)
+    then = r"names version 7 again; when Ray is up, run the deploy deployment with version=8\.$"
+    with pytest.raises(DeployFailed, match=then):
+        flow.deploy.fn()
+    ((moved, *_, why),) = done
+    assert moved == "take_back" and "Ray is not reachable" in why
 
 
 @pytest.mark.usefixtures("fails")

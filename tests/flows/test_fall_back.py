@@ -56,7 +56,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(flow, "rollback", lambda why, version: did.append(("back", version, why)))
     monkeypatch.setattr(flow.registry, "load", lambda _settings: model("7"))
     monkeypatch.setattr(
-        flow.registry, "promote", lambda _s, v, **said: did.append(("promote", v, said["why"]))
+        flow, "promote_over", lambda _s, over, v, why: did.append(("promote", v, why, over)) or v
     )
     return did
 
@@ -65,9 +65,17 @@ def test_without_help_seasonal_naive_is_rehearsed_promoted_and_deployed(done: li
     flow.fall_back.fn("2 weeks lost", LOST)
     assert done == [
         ("rehearse", "8", "s1"),
-        ("promote", "8", "fall back to seasonal naive: 2 weeks lost"),
+        ("promote", "8", "fall back to seasonal naive: 2 weeks lost", "7"),
         ("deploy",),
     ]
+
+
+def test_seasonal_naive_does_not_take_over_from_another_champion_than_the_one_that_lost(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "promote_over", lambda *_: "9")
+    assert "version 9 has become champion meanwhile" in str(flow.fall_back.fn("lost", LOST))
+    assert done == [("rehearse", "8", "s1")]
 
 
 def test_a_version_before_that_helps_serves_again(

@@ -1,5 +1,7 @@
 """What a training does around the model that serves."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from data.warehouse import connect
 from flows import monitor
 from flows import train as flow
 from models.forecaster import OtherCode
+from serving.turn import turn
 
 
 def test_a_rehearsal_beside_a_champion_of_other_code_compares_with_none(
@@ -66,6 +69,7 @@ def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
     monkeypatch.setattr(flow, "try_golden", note("golden", FINE))
     monkeypatch.setattr(flow, "try_shadow", note("shadow", FINE))
     monkeypatch.setattr(flow, "keep", lambda _s, kept, _subject: did.append(kept))
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: "8")
     monkeypatch.setattr(flow.registry, "challenge", note("challenge"))
     monkeypatch.setattr(flow.registry, "promote", lambda *_, **said: did.append(said["why"]))
     return did
@@ -103,6 +107,40 @@ def test_a_fault_in_a_rehearsal_holds_the_version_and_moves_no_champion(
 def test_in_shadow_the_best_version_is_not_promoted(done: list[Any]) -> None:
     assert flow.train.fn(promote=False).data is None
     assert done[:6] == ASKED and done[6].outcome == "pass" and done[7:] == []
+
+
+def test_a_version_is_not_promoted_over_another_champion_than_it_was_compared_with(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champions = iter(["8", "10"])  # a rollback or another training has moved the alias
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: next(champions))
+    assert flow.train.fn().data is None
+    passed, held = done[6:]
+    assert (passed.outcome, held.outcome) == ("pass", "hold")
+    assert held.reasons == ("version 10 is champion now, and this one was compared with 8",)
+
+
+def test_of_trainings_that_end_together_one_is_promoted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = {"champion": "0"}
+
+    def promote(_settings: Settings, version: str, **_: object) -> None:
+        time.sleep(0.01)  # without the turn the others would still see the old champion
+        registered["champion"] = version
+
+    monkeypatch.setattr(flow, "changing", lambda s, who: turn(s, who, str))
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: registered["champion"])
+    monkeypatch.setattr(flow.registry, "promote", promote)
+    monkeypatch.setattr("serving.turn.POLL_SECONDS", 0.005)
+    for race in range(20):
+        champion = registered["champion"]
+        versions = [f"{race} a", f"{race} b", f"{race} c"]
+        with ThreadPoolExecutor(3) as pool:
+            ended = pool.map(
+                lambda v, old=champion: flow.promote_over(settings, old, v, "better"), versions
+            )
+            assert set(ended) == {registered["champion"]} < set(versions)
 
 
 @pytest.mark.parametrize("fails", ["fit", "judge", "register", "try_golden", "try_shadow", "keep"])

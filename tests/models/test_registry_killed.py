@@ -54,7 +54,7 @@ def cut_before(monkeypatch: pytest.MonkeyPatch, write: int) -> None:
         monkeypatch.setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
 
 
-@pytest.mark.parametrize("moves", ["promote", "roll_back"])
+@pytest.mark.parametrize("moves", ["promote", "roll_back", "take_back"])
 def test_a_kill_at_any_point_leaves_the_champion_with_its_reason_and_a_rerun_does_the_rest(
     moves: str, store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,11 +65,12 @@ def test_a_kill_at_any_point_leaves_the_champion_with_its_reason_and_a_rerun_doe
         registry.promote(store, one, at=NOW, why="the first")
         registry.promote(store, two, at=NOW + HOUR, why="better")
         move: Any = getattr(registry, moves)
-        target, before = (three, two) if moves == "promote" else (one, None)
+        asked = {"before": three} if moves == "take_back" else {}
+        target, before = (three, two) if moves == "promote" else (one, asked.get("before"))
         with monkeypatch.context() as patch:
             cut_before(patch, write)
             try:
-                move(store, target, at=NOW + 2 * HOUR, why="newer")
+                move(store, target, at=NOW + 2 * HOUR, why="newer", **asked)
                 cut = False
             except Cut:
                 pass
@@ -78,12 +79,13 @@ def test_a_kill_at_any_point_leaves_the_champion_with_its_reason_and_a_rerun_doe
         assert served and served.version == champion
         assert served.why.endswith("newer" if champion == target else "better")
 
-        move(store, target, at=NOW + 4 * HOUR, why="newer")
+        move(store, target, at=NOW + 4 * HOUR, why="newer", **asked)
         assert registry.version_of(store, registry.CHAMPION) == target
         assert registry.version_of(store, registry.PREVIOUS) == before
         history = registry.alias_history(store)
         assert [m.version for m in history][:3] == [one, two, target]
         assert {m.why.removeprefix("rolled back: ") for m in history[2:]} == {"newer"}
+        assert write < 9
     assert write >= 4
 
 

@@ -1,6 +1,8 @@
 """The flow `deploy` on Prefect, with a running API and MLflow's store: it takes back what fails."""
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +13,11 @@ import pytest
 from prefect.settings import PREFECT_SERVER_DATABASE_TIMEOUT, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from checks.rollout import Tried
 from data.settings import Settings
 from flows import deploy as flow
 from models import registry
-from serving import deploy
+from serving import deploy, rollback, rollout
 from serving.service import ForecastService
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -115,3 +118,37 @@ def test_a_version_that_passes_its_watch_serves_on(
     serve_as_2(service, lambda answer: answer)
     assert flow.deploy(return_state=True).is_completed()
     assert service.info().version == "2" == registry.version_of(promoted, registry.CHAMPION)
+
+
+@pytest.mark.usefixtures("prefect")
+@pytest.mark.parametrize(("change", "ends"), [(None, 0), (threefold, 1)])
+def test_a_rollback_during_a_watch_waits_and_acts_on_what_has_settled(
+    promoted: Settings,
+    service: ForecastService,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Change | None,
+    ends: int,
+) -> None:
+    serve_as_2(service, change or (lambda answer: answer))
+    monkeypatch.setattr(rollback, "Settings", lambda: promoted)
+    watch, printed = rollout.watch, [""]
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def watched(*given: Any) -> Tried:
+            asked.append(pool.submit(rollback.main, "orders look odd"))
+            while "Waiting for the deployment deploy" not in printed[0]:
+                printed[0] += capsys.readouterr().out
+                time.sleep(0.01)
+            assert service.info().version == "2" and not asked[0].done()
+            return watch(*given)
+
+        asked: list[Future[int]] = []
+        monkeypatch.setattr(flow.rollout, "watch", watched)
+        assert flow.deploy(return_state=True).is_failed() == bool(change)
+        assert asked[0].result(60) == ends
+    assert service.info().version == "1" == registry.version_of(promoted, registry.CHAMPION)
+    assert len(registry.alias_history(promoted)) == 3  # 1, 2, and once back
+    said = "nothing to roll back to" if change else "version 1 serves"
+    assert said in "".join(capsys.readouterr())
