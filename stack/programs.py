@@ -111,12 +111,14 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "HAPROXY_BINARY_PATH": str(ROOT / "serving" / "haproxy"),  # runs the one that is shipped
         "HAPROXY_CONFIG_FILE_LOC": f"{ray_dir}/haproxy.cfg",
         "HAPROXY_SOCKET_PATH": f"{ray_dir}/admin",
-        "HAPROXY_METRICS_SOCKET_PATH": f"{ray_dir}/metrics",
         "HAPROXY_LOG_TARGET": f"{ray_dir}/log",  # nobody listens; else UDP to the system's log
         "HAPROXY_SERVER_STATE_BASE": ray_dir,
         "HAPROXY_SERVER_STATE_FILE": f"{ray_dir}/servers",
     }
     fast = {"ENABLE_HA_PROXY": "1", "THROUGHPUT_OPTIMIZED": "1"}
+    # Counted by the replica. HAProxy would send a line to a Python process for every request, and
+    # under overload that process would take the processor from the answers for those refused.
+    fast["HAPROXY_METRICS_ENABLED"] = "0"
     env["SHELFCAST_HAPROXY"] = str(Path(haproxy.origin).parent / "bin" / "haproxy")
     return env | {f"RAY_SERVE_{k}": str(v) for k, v in (fast | ports | files).items()}
 

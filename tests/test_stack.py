@@ -134,7 +134,7 @@ def test_rays_own_ports_are_free_and_apart_and_its_sockets_fit(settings):
     assert all(is_free(settings.host, port) for port in ports)
     # Ray adds the id of the node, 56 characters; HAProxy a process id while it binds.
     sockets = [v for k, v in env.items() if k.endswith("SOCKET_PATH")]
-    assert len(sockets) == 2
+    assert len(sockets) == 1
     for path in sockets:
         assert path.startswith(f"{ray_dir}/")
         assert len(path) + len("/" + "0" * 56 + ".1234567.tmp") < 108
