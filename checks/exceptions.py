@@ -22,6 +22,7 @@ MIN_DAYS = 14  # days that a bias or a coverage needs
 COVERAGE, CHANCE = 0.8, 0.01
 SILENT_PROBABILITY = 0.01  # that many days without a sale would be that improbable
 PROMOTION_DAYS = 7  # promotions that begin within so many days
+NEW_DAYS = 28  # a series is new for so long after its first sale
 PROMOTION_RATIO = 1.5  # products promoted, over those of the last four weeks
 
 COLUMNS = [*KEYS, "kind", "reason", "value", "since", "until"]
@@ -32,14 +33,16 @@ def exceptions(
     prices: pl.DataFrame,
     plan: pl.DataFrame,
     sales: pl.DataFrame,
+    series: pl.DataFrame,
     today: date,
     steps: Steps,
 ) -> pl.DataFrame:
     """Exceptions of every kind, largest value first; `today` is the last day of sales.
 
     `daily` holds one forecast per series and day that is over, with `y` (schema FORECAST); `prices`
-    (KEYS, price); `plan` past and coming days (KEYS, ds, display, mailer); `sales` the newest
-    days known (KEYS, ds, y). Columns are those of the published table `exceptions`.
+    (KEYS, price); `plan` past and coming days (KEYS, ds, display, mailer); `sales` all days known
+    (KEYS, ds, y), of other series too; `series` (KEYS) those that are forecast. Columns are those
+    of the published table `exceptions`.
     """
     priced = daily.join(prices, on=KEYS, how="left").with_columns(pl.col("price").fill_null(0))
     found = [
@@ -48,6 +51,7 @@ def exceptions(
         _coverages(priced),
         _stock_outs(priced, today),
         _promotions(plan, sales, prices, today, steps),
+        _new(sales, series, prices, today),
     ]
     return pl.concat([f.select(COLUMNS) for f in found]).sort(
         "value", *KEYS, "kind", descending=[True, False, False, False]
@@ -198,6 +202,32 @@ def _promotions(
                 "A promotion is ahead: {} products on display or in the mailer, usually {}.",
                 _number("products"),
                 pl.col("usual").fill_null(0).round(1),
+            ),
+        )
+    )
+
+
+def _new(
+    sales: pl.DataFrame, series: pl.DataFrame, prices: pl.DataFrame, today: date
+) -> pl.DataFrame:
+    """Series that began to sell lately, where store and item are known from others."""
+    return (
+        sales.filter(pl.col("y") > 0)
+        .group_by(KEYS)
+        .agg(since=pl.col("ds").min(), until=pl.col("ds").max(), sold=pl.col("y").sum())
+        .filter(pl.col("since") > today - timedelta(days=NEW_DAYS))
+        .join(series, on=KEYS, how="anti")
+        .join(series, on="store_id", how="semi")
+        .join(series, on="item_id", how="semi")
+        .join(prices, on=KEYS, how="left")
+        .with_columns(
+            kind=pl.lit("new"),
+            value=pl.col("sold") * pl.col("price").fill_null(0),
+            reason=pl.format(
+                "New: sold for the first time on {}, {} units since; it has no history yet, and is "
+                "forecast from what is like it.",
+                pl.col("since"),
+                _number("sold"),
             ),
         )
     )

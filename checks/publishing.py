@@ -43,7 +43,7 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
         "figures": query(con, "latest_scores"),
         "decisions": query(con, "decisions"),
         "overrides": scored_overrides(query(con, "overrides"), sales, cutoff, settings.steps),
-        "exceptions": exceptions(nearest, prices, plan, sales, cutoff, settings.steps),
+        "exceptions": exceptions(nearest, prices, plan, sales, series, cutoff, settings.steps),
     }
     about = {
         "snapshot_id": snapshot_id,

@@ -83,11 +83,14 @@ def _like_stores(known: _Known, store_id: str, item_id: str) -> _Analogues | Non
     chosen = candidates[nearest]
     said = ", ".join(names[s] for s in chosen[:NAMED])
     more = f" and {len(chosen) - NAMED} more" if len(chosen) > NAMED else ""
+    low, high = ratio[nearest].min(), ratio[nearest].max()
+    scale = f"{low:.2g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.2g} to {high:.2g}"
+    sized = f", times {scale} for the size of store {store_id}" if here is not None else ""
     return _Analogues(
         rows=np.array([known.at[names[s], item_id] for s in chosen]),
         weight=1 / (0.1 + distance[nearest]),
         ratio=ratio[nearest],
-        method=f"analogues: {item_id} in stores {said}{more}",
+        method=f"analogues: {item_id} in stores {said}{more}{sized}",
     )
 
 

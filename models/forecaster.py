@@ -10,7 +10,7 @@ from pathlib import Path
 import lightgbm as lgb
 import polars as pl
 
-from data.schema import FORECAST, KEYS, QUANTILE_COLUMNS, QUANTILES
+from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
 from models import cold_start, conformal, explain, gbm, lagged, levels
 from models.blend import Blend
 from models.conformal import Calibration
@@ -127,6 +127,7 @@ class Forecaster:
         self.trained_cutoff, self.snapshot_id = manifest.trained_cutoff, manifest.snapshot_id
         self.feature_service, self.quantiles = manifest.feature_service, QUANTILES
         self.method = manifest.method
+        self._judged: tuple[pl.DataFrame, Calibration] | None = None
 
     @property
     def repeats(self) -> bool:
@@ -260,49 +261,37 @@ class Forecaster:
         )
 
     def cold_forecast(
-        self,
-        known: pl.DataFrame,
-        plan: pl.DataFrame,
-        wanted: Sequence[tuple[str, str]],
-        horizon: int,
+        self, known: pl.DataFrame, features: pl.DataFrame, plan: pl.DataFrame, horizon: int
     ) -> pl.DataFrame:
-        """Forecasts of series (store_id, item_id) with no or a short history, from analogues.
+        """Forecasts of series with no or a short history, columns FORECAST.
 
-        `known` holds the features of all series at one cutoff. Columns FORECAST and `method`, which
-        names the analogues. The intervals are wider by the error that guessed levels have among the
-        known series. Raises HorizonTooLong, or NoAnalogue when neither store nor item is known.
+        `known` holds the features of all series at one cutoff, `features` what new ones were lent
+        (models.cold_start.analogue_features). The intervals are wider by the error that guessed
+        levels have among the known series. Raises HorizonTooLong.
         """
-        return self._cold(known, plan, wanted, horizon)[0]
+        return self._forecast(features, plan, horizon, self._widened(known))
 
     def cold_sum_quantiles(
         self,
         known: pl.DataFrame,
+        features: pl.DataFrame,
         plan: pl.DataFrame,
-        wanted: Sequence[tuple[str, str]],
         lead_time: int,
         service_levels: Sequence[float],
     ) -> pl.DataFrame:
-        """The columns of `sum_quantiles` and `method`, of series as `cold_forecast` guesses them.
+        """The columns of `sum_quantiles`, of series as `cold_forecast` takes them.
 
-        Raises what `cold_forecast` raises.
+        Raises HorizonTooLong.
         """
-        forecasts, wider = self._cold(known, plan, wanted, lead_time)
-        sums = levels.sum_quantiles(
-            forecasts.drop("method"), wider, self.manifest.dependence, service_levels
+        forecasts = self.cold_forecast(known, features, plan, lead_time)
+        return levels.sum_quantiles(
+            forecasts, self._widened(known), self.manifest.dependence, service_levels
         )
-        methods = forecasts.select(*KEYS, "method").unique()
-        return sums.join(methods, on=KEYS, maintain_order="left")
 
-    def _cold(
-        self,
-        known: pl.DataFrame,
-        plan: pl.DataFrame,
-        wanted: Sequence[tuple[str, str]],
-        horizon: int,
-    ) -> tuple[pl.DataFrame, Calibration]:
-        features = cold_start.analogue_features(known, wanted)
-        own = self.manifest.calibration
-        wider = cold_start.widened(own, cold_start.level_error(known, own))
-        forecasts = self._forecast(features, plan, horizon, wider)
-        methods = features.select(*KEYS, "method")
-        return forecasts.join(methods, on=KEYS, maintain_order="left"), wider
+    def _widened(self, known: pl.DataFrame) -> Calibration:
+        # Once for a frame: hundreds of its series are hidden in turn.
+        if self._judged is None or self._judged[0] is not known:
+            own = self.manifest.calibration
+            wider = cold_start.widened(own, cold_start.level_error(known, own))
+            self._judged = (known, wider)
+        return self._judged[1]

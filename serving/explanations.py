@@ -14,6 +14,7 @@ from data import publication
 from data.schema import KEYS
 from feature_repo.build import feature_rows
 from models.explain import group_of
+from serving import cold
 from serving.api.planning import Changed, ChangePart, Driver, Explanation, ExplanationRequest
 from serving.problems import OutOfRange
 from serving.published import of_series
@@ -48,7 +49,7 @@ class Explainer:
         Raises OutOfRange for a day that is not forecast, UnknownSeries, StaleFeatures.
         """
         key = (request.store_id, request.item_id)
-        read = source.read([key])
+        read = cold.read(source, [key])
         steps = source.settings.steps
         ahead = steps.ahead(read.cutoff, model.horizon)
         first, last = ahead[0], ahead[-1]
@@ -71,6 +72,7 @@ class Explainer:
             y_hat=max(base + sum(units.values()), 0.0),
             drivers=_grouped({k.removesuffix(UNITS): v for k, v in units.items()}),
             changed=self._changed(model, source, key, read, since, until),
+            analogues=read.analogues.get(key),
         )
 
     def _changed(
@@ -81,7 +83,7 @@ class Explainer:
         The run before is changed into the present one cause after the other, in the order of
         CAUSES; what each step changes is its part, so that the parts sum to the whole.
         """
-        before = _run_before(source, key, read, since, until)
+        before = None if read.analogues else _run_before(source, key, read, since, until)
         if before is None:
             return None
         until = min(until, source.settings.steps.after(before.cutoff, model.horizon))

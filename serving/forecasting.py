@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from data.schema import KEYS, quantile_column
 from feature_repo.store import UnknownSeries
 from models.dataset import numbers
 from models.metrics import LEVELS
+from serving import cold
 from serving.api.forecasts import ForecastRequest
-from serving.cold import with_cold
 from serving.problems import UnknownLevel
 from serving.snapshots import Key
 from serving.source import Model, Read, Source, provenance
@@ -39,24 +38,15 @@ def answer(
     _check_levels(model, request)
     # A model may reach less far than the longest horizon that the API takes.
     horizon = request.horizon if "horizon" in request.model_fields_set else model.horizon
-    keys, method = _keys(request, model, source), dict[Key, str]()
-    try:
-        read = source.read(keys)
-    except UnknownSeries as unknown:
-        if request.level != "series" or request.what_if:
-            raise
-        read, made, method = with_cold(
-            source,
-            keys,
-            horizon,
-            unknown,
-            guess=partial(model.cold_forecast, horizon=horizon),
-            make=partial(model.forecast, horizon=horizon),
+    read = cold.read(source, _keys(request, model, source))
+    if read.analogues and request.level != "series":
+        (store_id, item_id), *_ = read.analogues
+        raise UnknownSeries(
+            f"Series store_id={store_id!r}, item_id={item_id!r} has no history of its own, so that "
+            "no sum can hold it; ask for the level series, or leave the series out."
         )
-        _check(made, model)
-    else:
-        plan = source.snapshots.plan(read.features, horizon)
-        made = frame(model, read, plan, request.level, horizon)
+    plan = source.snapshots.plan(read.features, horizon)
+    made = frame(model, read, plan, request.level, horizon)
     forecasts, told = nodes(made, read, request), list[str]()
     if request.what_if:
         made, told = _with_changes(model, source, request, read, plan, horizon)
@@ -67,8 +57,8 @@ def answer(
     if request.level == "series":
         asked = {"at": str(now), "request_id": request_id, "what_if": bool(request.what_if)}
         _keep(source, read.features, made, model, asked)
-    for node in forecasts if method else ():
-        node["method"] = method.get((node["store_id"], node["item_id"]))
+    for node in forecasts if read.analogues else ():
+        node["method"] = read.analogues.get((node["store_id"], node["item_id"]))
     return {
         **provenance(model, read),
         "level": request.level,
@@ -115,7 +105,11 @@ def frame(model: Model, read: Read, plan: pl.DataFrame, level: str, horizon: int
     Raises ArithmeticError for a number that is not finite.
     """
     if level == "series":
-        made = model.forecast(read.features, plan, horizon)
+        made = cold.rows(
+            read,
+            make=lambda features: model.forecast(features, plan, horizon),
+            guess=lambda known, features: model.cold_forecast(known, features, plan, horizon),
+        )
     else:
         made = model.level_forecast(read.features, plan, horizon, level)
     _check(made, model)

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import polars as pl
 
 from data.schema import KEYS, quantile_column
-from feature_repo.store import UnknownSeries
 from models.orders import GRID, critical_ratio, order_up_to
+from serving import cold
 from serving.api.planning import Order, OrderRequest, Orders
-from serving.cold import with_cold
 from serving.problems import OutOfRange
 from serving.snapshots import Key
 from serving.source import Model, Read, Source, provenance
@@ -36,7 +34,7 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
             f"lead_time_days + review_days is at most {model.horizon * steps.days}, as far as "
             f"model {model.version} forecasts, got {request.lead_time_days + request.review_days}.",
         )
-    read, sums, method = _sums(model, source, request, ahead, sorted({*GRID, service}))
+    read, sums = _sums(model, source, request, ahead, sorted({*GRID, service}))
     demand: dict[Key, Mapping[str, Any]] = {
         (row["store_id"], row["item_id"]): row for row in sums.to_dicts()
     }
@@ -57,7 +55,7 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
                 expected_demand=row["y_hat"],
                 expected_cost=cost,
                 days_of_cover=stock / a_day if a_day > 0 else None,
-                method=method.get((series.store_id, series.item_id)),
+                method=read.analogues.get((series.store_id, series.item_id)),
             )
         )
     return Orders(
@@ -71,17 +69,18 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
 
 def _sums(
     model: Model, source: Source, request: OrderRequest, ahead: int, levels: Sequence[float]
-) -> tuple[Read, pl.DataFrame, dict[Key, str]]:
-    """Features, mean and quantiles of the units of `ahead` steps, and how new series were guessed.
+) -> tuple[Read, pl.DataFrame]:
+    """Features, and mean and quantiles of the units of `ahead` steps.
 
     Raises UnknownSeries or StaleFeatures.
     """
-    keys = [(s.store_id, s.item_id) for s in request.series]
-    try:
-        read = source.read(keys)
-    except UnknownSeries as unknown:
-        guess = partial(model.cold_sum_quantiles, lead_time=ahead, service_levels=levels)
-        make = partial(model.sum_quantiles, lead_time=ahead, service_levels=levels)
-        return with_cold(source, keys, ahead, unknown, guess=guess, make=make)
+    read = cold.read(source, [(s.store_id, s.item_id) for s in request.series])
     plan = source.snapshots.plan(read.features, ahead)
-    return read, model.sum_quantiles(read.features, plan, ahead, levels), {}
+    made = cold.rows(
+        read,
+        make=lambda features: model.sum_quantiles(features, plan, ahead, levels),
+        guess=lambda known, features: model.cold_sum_quantiles(
+            known, features, plan, ahead, levels
+        ),
+    )
+    return read, made

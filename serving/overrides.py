@@ -7,6 +7,7 @@ from uuid import uuid4
 import polars as pl
 
 from data import publication
+from serving import cold, forecasting
 from serving.api.planning import (
     Override,
     OverrideRequest,
@@ -34,7 +35,7 @@ class OverrideBook:
 
         Raises OutOfRange for days that are not forecast, UnknownSeries, NotKept.
         """
-        read = source.read([(request.store_id, request.item_id)])
+        read = cold.read(source, [(request.store_id, request.item_id)])
         if request.expires_at.date() <= read.cutoff:
             said = f"expires_at lies after the last day of sales {read.cutoff}"
             raise OutOfRange("/expires_at", f"{said}, got {request.expires_at}.")
@@ -42,7 +43,7 @@ class OverrideBook:
             said = f"expires_at lies at most {LONGEST_DAYS} days after until, {request.until}"
             raise OutOfRange("/expires_at", f"{said}, got {request.expires_at}.")
         plan = source.snapshots.plan(read.features, model.horizon)
-        frame = model.forecast(read.features, plan, model.horizon)
+        frame = forecasting.frame(model, read, plan, "series", model.horizon)
         days = frame.filter(pl.col("ds").is_between(request.since, request.until))
         if (days["ds"].min(), days["ds"].max()) != (request.since, request.until):
             words = source.settings.steps.words

@@ -48,18 +48,21 @@ class Published:
         return facts | {"published_at": datetime.fromisoformat(facts["published_at"])}
 
     def history(self, key: Key, query: HistoryQuery) -> History:
-        """Sales of a series and its past forecasts. Raises UnknownSeries, StaleFeatures."""
+        """Sales of a series and its past forecasts; of a new one, what was sold so far.
+
+        Raises UnknownSeries, StaleFeatures.
+        """
         about = self.about()
         snapshot_id = about["snapshot_id"]
         cutoff = date.fromisoformat(about["cutoff"])
         since = cutoff - timedelta(days=query.days - 1)
         sold = self._sold(snapshot_id, key, since, cutoff)
-        if sold.is_empty():
+        if sold.is_empty() and not self._snapshots.has_like(snapshot_id, key):
             raise UnknownSeries(
                 f"Series store_id={key[0]!r}, item_id={key[1]!r} has no sales in snapshot "
                 f"{snapshot_id}; GET /v1/series lists the series that are forecast."
             )
-        past = self.past(key, query.lead).filter(pl.col("ds") >= sold["ds"].min())
+        past = self.past(key, query.lead).join(sold, on="ds", how="semi")
         return History(
             store_id=key[0],
             item_id=key[1],

@@ -219,12 +219,19 @@ class ForecastService:
         model, source = self.champion()
         snapshot_id, _ = source.online_snapshot(model)
         keys, count, more = source.snapshots.page(
-            snapshot_id, query.store_id, search=query.search, after=after, limit=query.limit
+            snapshot_id,
+            query.store_id,
+            cold=query.cold,
+            search=query.search,
+            after=after,
+            limit=query.limit,
         )
+        new = source.snapshots.new(snapshot_id)
         return SeriesPage(
             snapshot_id=snapshot_id,
             count=count,
             series=[Series.model_construct(store_id=s, item_id=i) for s, i in keys],
+            cold=[Series.model_construct(store_id=s, item_id=i) for s, i in keys if (s, i) in new],
             next_cursor=encode_cursor(keys[-1]) if more and keys else None,
         )
 

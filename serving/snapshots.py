@@ -14,6 +14,7 @@ import polars as pl
 from data.schema import KEYS, PLAN
 from data.steps import Steps
 from feature_repo.store import StaleFeatures
+from models.cold_start import SHORT_DAYS
 
 Key = tuple[str, str]
 PLAN_COLUMNS = [c for c in PLAN if c != "known_at"]
@@ -41,23 +42,41 @@ class Snapshots:
     def __init__(self, folder: Path, steps: Steps) -> None:
         self._folder, self._steps = folder, steps
         self._series = lru_cache(maxsize=KEPT)(self._read_series)
+        self._new = lru_cache(maxsize=KEPT)(self._read_new)
         self._plan = lru_cache(maxsize=KEPT)(self._read_plan)
 
     def series(self, snapshot_id: str) -> list[Key]:
         """The snapshot's series, sorted. Raises StaleFeatures when it is not there."""
         return self._series(snapshot_id)
 
+    def new(self, snapshot_id: str) -> frozenset[Key]:
+        """Series that began to sell in the last SHORT_DAYS days and have no features of their own.
+
+        Store and item are among the snapshot's. Raises StaleFeatures when it is not there.
+        """
+        return self._new(snapshot_id)
+
+    def has_like(self, snapshot_id: str, key: Key) -> bool:
+        """Whether both the store and the item of a series are among the snapshot's series."""
+        series = self.series(snapshot_id)
+        return any(key[0] == s for s, _ in series) and any(key[1] == i for _, i in series)
+
     def page(
         self,
         snapshot_id: str,
         store_id: str | None,
         *,
+        cold: bool | None = None,
         search: str | None = None,
         after: Key | None,
         limit: int,
     ) -> tuple[list[Key], int, bool]:
-        """Up to `limit` series after a key, how many match on all pages, and if some follow."""
-        matching = self.series(snapshot_id)
+        """Up to `limit` series after a key, how many match on all pages, and if some follow.
+
+        `cold` is whether they are to be new ones, None for both.
+        """
+        known, new = self.series(snapshot_id), self.new(snapshot_id)
+        matching = sorted([*(() if cold else known), *(() if cold is False else new)])
         if store_id is not None:
             matching = [key for key in matching if key[0] == store_id]
         if search is not None:
@@ -103,6 +122,21 @@ class Snapshots:
     def _read_series(self, snapshot_id: str) -> list[Key]:
         frame = self._read(snapshot_id, "series.parquet", KEYS)
         return [(row[0], row[1]) for row in frame.sort(KEYS).iter_rows()]
+
+    def _read_new(self, snapshot_id: str) -> frozenset[Key]:
+        series = pl.DataFrame(self.series(snapshot_id), schema=KEYS, orient="row")
+        sales = self.scan(snapshot_id, "sales.parquet").filter(pl.col("y") > 0)
+        young = pl.col("began") > pl.col("ds").max() - pl.duration(days=SHORT_DAYS)
+        began = (
+            sales.select(*KEYS, "ds", began=pl.col("ds").min().over(KEYS))
+            .filter(young)
+            .select(KEYS)
+            .unique()
+            .collect()
+            .join(series, on=KEYS, how="anti")
+        )
+        stores, items = set(series["store_id"]), set(series["item_id"])
+        return frozenset((s, i) for s, i in began.iter_rows() if s in stores and i in items)
 
     def _read_plan(
         self, snapshot_id: str

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -73,20 +73,20 @@ class Model(Protocol):
         ...
 
     def cold_forecast(
-        self, known: pl.DataFrame, plan: pl.DataFrame, wanted: Sequence[Key], horizon: int
+        self, known: pl.DataFrame, features: pl.DataFrame, plan: pl.DataFrame, horizon: int
     ) -> pl.DataFrame:
-        """Forecasts of series that `known` is like, with the column `method`."""
+        """As `forecast`, for features that were borrowed from those of all series, `known`."""
         ...
 
     def cold_sum_quantiles(
         self,
         known: pl.DataFrame,
+        features: pl.DataFrame,
         plan: pl.DataFrame,
-        wanted: Sequence[Key],
         lead_time: int,
         service_levels: Sequence[float],
     ) -> pl.DataFrame:
-        """Sums as those of sum_quantiles, and `method`, of series that `known` is like."""
+        """As `sum_quantiles`, for features that were borrowed from those of all series."""
         ...
 
     def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
@@ -96,10 +96,16 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Read:
-    """Features of some series, cutoff as a date; `degraded` says why they are not the newest."""
+    """Features of some series, cutoff as a date; `degraded` says why they are not the newest.
+
+    Some may be of series without a history: then `known` are the features of all series that have
+    one, and `analogues` says of each new one what its own were borrowed from (serving.cold).
+    """
 
     features: pl.DataFrame
     degraded: str | None = None
+    known: pl.DataFrame | None = None
+    analogues: Mapping[Key, str] = field(default_factory=dict)
 
     @property
     def snapshot_id(self) -> str:
@@ -138,6 +144,7 @@ class Source:
     spool: Spool
     _failed_until: float = field(default=0.0, repr=False)
     _failure: str = field(default="", repr=False)
+    _newest: tuple[pl.DataFrame, pl.DataFrame] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, state_dir: str, reader: Callable[[Settings], ReadFeatures]) -> "Source":
@@ -164,9 +171,16 @@ class Source:
         return Read(self._last_good(keys), self._failure)
 
     def newest(self) -> pl.DataFrame | None:
-        """Features of all series at the newest cutoff, from the offline store; None without any."""
+        """Features of all series at the newest cutoff, from the offline store; None without any.
+
+        The same frame until there are newer ones.
+        """
         rows = newest_offline(self.settings)
-        return None if rows is None else _dated(rows)
+        if rows is None:
+            return None
+        if self._newest is None or self._newest[0] is not rows:
+            self._newest = (rows, _dated(rows))
+        return self._newest[1]
 
     def online_snapshot(self, model: Model) -> tuple[str, str | None]:
         """The snapshot that forecasts are made from now, and why it is degraded, or None.

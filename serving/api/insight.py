@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from serving.api.series import FORBID, MAX_HORIZON, Id, Level, Node
 
-Kind = Literal["miss", "bias", "coverage", "stock-out", "promotion"]
+Kind = Literal["miss", "bias", "coverage", "stock-out", "promotion", "new"]
 Outcome = Literal["hold", "insufficient", "pass", "alert", "retrain", "fall_back"]
 
 
@@ -63,7 +63,9 @@ class History(BaseModel):
     item_id: str
     snapshot_id: str
     cutoff: date = Field(description="Last day of sales.")
-    days: list[SoldDay] = Field(description="One entry per day, in order.")
+    days: list[SoldDay] = Field(
+        description="One entry per day since the first sale, in order; none before it."
+    )
     planned: list[PlannedDay] = Field(description="Promotions of the coming days, in order.")
     lead: int
     forecasts: list[PastForecast] = Field(description="At most one per day, in order.")

@@ -65,6 +65,12 @@ class Explanation(Provenance):
     base: float = Field(description="What the model expects of an average series and day, units.")
     drivers: list[Driver] = Field(description="Largest first, whatever the sign.")
     changed: Changed | None = Field(description="Null when there is no run before to compare with.")
+    analogues: str | None = Field(
+        default=None,
+        description="What stood in for the history of a series that has none, and how it was "
+        "scaled; the drivers are those of what it was lent.",
+        examples=["analogues: GROCERY in stores 330, 401, times 0.8 to 1.2 for what they sell"],
+    )
 
 
 class Stock(Series):

@@ -21,6 +21,7 @@ EXPECTED = {
     "store_id": "a text of 1 to 128 characters",
     "item_id": "a text of 1 to 128 characters",
     "limit": "an integer from 1 to 1000",
+    "cold": "true or false",
     "cursor": "the next_cursor of the previous page",
     "level": "one of total, store, department, store x department, item, series",
     "what_if": "a list of up to 2000 changes, each with ds and display, mailer or price",
@@ -69,6 +70,10 @@ class SeriesQuery(BaseModel):
     model_config = FORBID
 
     store_id: Id | None = Field(default=None, description="Only series of this store.")
+    cold: bool | None = Field(
+        default=None,
+        description="Only new series, or only those with a history; both when left out.",
+    )
     search: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         default=None, description="Only series with this text in store_id or item_id, any case."
     )
@@ -84,6 +89,10 @@ class SeriesPage(BaseModel):
     snapshot_id: str = Field(description="Data snapshot that the list is of.")
     count: int = Field(description="Series that match the filter, on all pages.")
     series: list[Series]
+    cold: list[Series] = Field(
+        description="Those of them that began to sell in the last eight weeks: they have no "
+        "history to be forecast from, and are forecast from what is like them."
+    )
     next_cursor: str | None = Field(description="Asks for the next page; null on the last one.")
 
 

@@ -59,7 +59,7 @@ def routes(service: ForecastService) -> Router:
         responses=problems(*QUERY),
     )
     def exceptions(query: Annotated[ExceptionsQuery, Query()]) -> Exceptions:
-        """Misses, bias, broken ranges, probable stock-outs and promotions ahead, by money."""
+        """Misses, bias, broken ranges, stock-outs, promotions ahead and new series, by money."""
         return service.published().exceptions(query)
 
     return router

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from checks.exceptions import exceptions
+from data.schema import KEYS
 from data.steps import Steps
 
 TODAY = date(2017, 10, 8)
@@ -39,7 +40,7 @@ def found(
     types |= {"display": pl.Float64, "mailer": pl.Float64}
     plan = pl.DataFrame(schema=types) if plan is None else plan
     sales = frame.select("store_id", "item_id", "ds", "y")
-    return exceptions(frame, prices, plan, sales, TODAY, steps)
+    return exceptions(frame, prices, plan, sales, sales.select(KEYS).unique(), TODAY, steps)
 
 
 QUIET = [9.0, 11.0] * 14
@@ -87,6 +88,24 @@ def test_a_promotion_ahead_is_told_when_it_is_more_than_usual() -> None:
     assert row["since"] == TODAY + timedelta(days=2)
     usual = plan.with_columns(display=pl.lit(2.0))
     assert found(frame, usual).is_empty()
+
+
+def test_what_began_to_sell_lately_is_new_where_store_and_item_are_known() -> None:
+    known = [("1", "A"), ("2", "B")]
+    series = pl.DataFrame(known, schema=KEYS, orient="row")
+    sold = [(s, i, TODAY - timedelta(days=k), 3.0) for s, i in known for k in range(90)]
+    sold += [("1", "B", TODAY - timedelta(days=k), 2.0) for k in (27, 3)]  # new
+    sold += [("2", "A", TODAY - timedelta(days=k), 2.0) for k in (28, 3)]  # a day too old
+    sold += [("9", "A", TODAY, 2.0), ("1", "Z", TODAY, 2.0)]  # nothing is like them
+    sold += [("2", "A", TODAY - timedelta(days=60), 0.0)]
+    sales = pl.DataFrame(sold, schema=[*KEYS, "ds", "y"], orient="row")
+    prices = sales.select(KEYS).unique().with_columns(price=pl.lit(1.5))
+    none = pl.DataFrame(schema={**dict.fromkeys(KEYS, pl.String), "ds": pl.Date})
+    plan = none.with_columns(display=pl.lit(0.0), mailer=pl.lit(0.0))
+    frame = daily("A", QUIET)
+    new = exceptions(frame, prices, plan, sales, series, TODAY, DAILY)
+    assert new.select(*KEYS, "kind", "value").rows() == [("1", "B", "new", 6.0)]
+    assert new["reason"][0].startswith("New: sold for the first time on 2017-09-11, 4 units since")
 
 
 def test_most_money_comes_first() -> None:

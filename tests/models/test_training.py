@@ -15,6 +15,7 @@ from data.warehouse import known_at_morning
 from models import backtest, conformal, forecaster, levels
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
+from models.cold_start import analogue_features
 from models.dataset import training_cutoffs
 from models.explain import OTHER, group_of
 from models.forecaster import LIGHTGBM, Forecaster, HorizonTooLong, Manifest
@@ -263,9 +264,10 @@ def test_a_new_series_is_forecast_from_analogues_with_wider_intervals(
 ) -> None:
     model, features = Forecaster.load(saved), newest(training_frames)
     known = features.filter((pl.col("store_id") != "s1") | (pl.col("item_id") != "i1"))
-    cold = model.cold_forecast(known, training_frames.plan, [("s1", "i1")], 14)
-    assert cold.columns == [*FORECAST, "method"] and cold.height == 14
-    assert cold["method"][0].startswith("analogues: i1 in stores s")
+    lent = analogue_features(known, [("s1", "i1")])
+    assert lent["method"][0].startswith("analogues: i1 in stores s")
+    cold = model.cold_forecast(known, lent, training_frames.plan, 14)
+    assert cold.columns == FORECAST and cold.height == 14
     own = model.manifest.calibration
     y_hat, step = (cold[c].to_numpy() for c in ("y_hat", "step"))
     plain = conformal.apply(y_hat, step, own.times(cold["item_id"]), own, (0.1, 0.9))
@@ -277,11 +279,10 @@ def test_a_new_series_is_ordered_from_the_sum_of_its_guess_with_wider_quantiles(
 ) -> None:
     model, features = Forecaster.load(saved), newest(training_frames)
     known = features.filter((pl.col("store_id") != "s1") | (pl.col("item_id") != "i1"))
-    asked = (known, training_frames.plan, [("s1", "i1")], 14)
+    asked = (known, analogue_features(known, [("s1", "i1")]), training_frames.plan, 14)
     cold = model.cold_forecast(*asked)
     sums = model.cold_sum_quantiles(*asked, (0.1, 0.9))
-    assert sums["method"].to_list() == [cold["method"][0]]
     assert sums["y_hat"][0] == pytest.approx(cold["y_hat"].sum())
     m = model.manifest
-    plain = levels.sum_quantiles(cold.drop("method"), m.calibration, m.dependence, (0.1, 0.9))
+    plain = levels.sum_quantiles(cold, m.calibration, m.dependence, (0.1, 0.9))
     assert (sums["q0.9"] - sums["q0.1"])[0] > (plain["q0.9"] - plain["q0.1"])[0]

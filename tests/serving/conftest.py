@@ -20,6 +20,7 @@ from data.schema import (
     PLAN,
     QUANTILE_COLUMNS,
     QUANTILES,
+    SALES,
     STORE_FEATURES,
     quantile_column,
 )
@@ -97,27 +98,22 @@ class ArithmeticModel:
         )
 
     def cold_forecast(
-        self,
-        known: pl.DataFrame,
-        plan: pl.DataFrame,
-        wanted: Sequence[tuple[str, str]],
-        horizon: int,
+        self, known: pl.DataFrame, features: pl.DataFrame, plan: pl.DataFrame, horizon: int
     ) -> pl.DataFrame:
-        rows = [{**known.row(0, named=True), "store_id": s, "item_id": i} for s, i in wanted]
-        made = self.forecast(pl.DataFrame(rows, schema=known.schema), plan, horizon)
-        return made.with_columns(method=pl.lit("analogues: MEAT"))
+        assert set(KEYS) < set(known.columns)
+        return self.forecast(features, plan, horizon)
 
     def cold_sum_quantiles(
         self,
         known: pl.DataFrame,
+        features: pl.DataFrame,
         plan: pl.DataFrame,
-        wanted: Sequence[tuple[str, str]],
         lead_time: int,
         service_levels: Sequence[float],
     ) -> pl.DataFrame:
         """As a known series, of ten times the size."""
-        rows = self.cold_forecast(known, plan, wanted, lead_time)
-        sums = rows.group_by(*KEYS, "method").agg(pl.col("y_hat").sum() * 10)
+        rows = self.cold_forecast(known, features, plan, lead_time)
+        sums = rows.group_by(KEYS).agg(pl.col("y_hat").sum() * 10)
         return sums.with_columns(
             (pl.col("y_hat") * 2 * q).alias(quantile_column(q)) for q in service_levels
         )
@@ -162,6 +158,7 @@ def write_snapshot(state: Path, snapshot_id: str, plan: list[tuple[str, str, dat
     known = datetime(2017, 9, 1, tzinfo=UTC)
     rows = [(s, i, ds, display, 0.0, known) for s, i, ds, display in plan]
     pl.DataFrame(rows, schema=PLAN, orient="row").write_parquet(folder / "plan.parquet")
+    pl.DataFrame(schema=SALES).write_parquet(folder / "sales.parquet")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
-"""Forecasts without the online store, and of series that it does not know."""
+"""Forecasts without the online store."""
 
-import csv
-import io
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from data.schema import DEMAND_FEATURES, STORE_FEATURES
-from serving.api.forecasts import ForecastResponse
 
 CUTOFF = date(2017, 9, 10)
 GROCERY = {"store_id": "1", "item_id": "GROCERY"}
@@ -59,34 +56,3 @@ def test_a_store_that_failed_is_asked_again_after_a_while(
     service._source._failed_until = 0.0
     answer = client.post(FORECASTS, json=body).json()
     assert not answer["degraded"] and answer["forecasts"][0]["days"][0]["y_hat"] == 20.0
-
-
-def test_a_new_series_of_a_known_store_and_item_is_forecast_from_its_like(
-    client: TestClient, online: Any, state: Path
-) -> None:
-    write_offline(state, 6.0)  # store 1 and item MEAT are known
-    folder = state / "features" / "demand" / str(CUTOFF)
-    rows = pl.read_parquet(folder / "20170911T100000Z.parquet")
-    other = rows.with_columns(store_id=pl.lit("7"), item_id=pl.lit("DELI"))
-    pl.concat([rows, other]).write_parquet(folder / "20170911T100000Z.parquet")
-    new = {"store_id": "7", "item_id": "MEAT"}
-    told = client.post(FORECASTS, json={"series": [new, MEAT], "horizon": 2})
-    answer = ForecastResponse.model_validate_json(told.content, strict=True)
-    assert [n.method for n in answer.forecasts] == ["analogues: MEAT", None]
-    assert [n.days[0].y_hat for n in answer.forecasts] == [6.0, 20.0]
-    assert answer.forecasts[0].cutoff == CUTOFF and answer.snapshot_id == "s1"
-    asked = {"series": [new, MEAT], "horizon": 1}
-    table = client.post(FORECASTS, json=asked, headers={"Accept": "text/csv"}).text
-    assert [r["analogues"] for r in csv.DictReader(io.StringIO(table))] == ["analogues: MEAT", ""]
-    body = {"series": [new, MEAT], "review_days": 10, "service_level": 0.9}
-    guessed, known = client.post("/v1/orders", json=body).json()["orders"]
-    assert (guessed["item_id"], guessed["method"]) == ("MEAT", "analogues: MEAT")
-    assert guessed["expected_demand"] == 600.0  # of the guess, not of what is known
-    assert (known["method"], known["expected_demand"]) == (None, 200.0)
-    nobody = {**body, "series": [{"store_id": "7", "item_id": "MOON"}]}
-    assert client.post("/v1/orders", json=nobody).status_code == 404
-    online.fails = OSError("the store is gone")
-    for series in ([new], [new, MEAT]):
-        assert client.post(FORECASTS, json={"series": series}).json()["degraded"]
-    for nobody in ({"store_id": "7", "item_id": "MOON"}, {"store_id": "9", "item_id": "MEAT"}):
-        assert client.post(FORECASTS, json={"series": [nobody]}).status_code == 404

@@ -67,7 +67,8 @@ keys = st.tuples(st.sampled_from("abc"), st.text("xyz", min_size=1, max_size=3))
 @given(series=st.lists(keys, unique=True, max_size=30), limit=st.integers(1, 7))
 def test_pages_put_together_are_the_whole_list(series: list[tuple[str, str]], limit: int) -> None:
     snapshots = Snapshots(Path("unused"), Steps())
-    snapshots._series = lambda _id: sorted(series)  # type: ignore[assignment]
+    snapshots._series = lambda _id: sorted(series[1:])  # type: ignore[assignment]
+    snapshots._new = lambda _id: frozenset(series[:1])  # type: ignore[assignment]
     for store_id in (None, "a"):
         wanted = sorted(k for k in series if store_id in (None, k[0]))
         seen: list[tuple[str, str]] = []
