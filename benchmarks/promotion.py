@@ -147,6 +147,8 @@ def _promoted(losses: pl.DataFrame, seed: int) -> bool:
         bias=0.0,
         naive_ratio=0.7,
         has_champion=True,
+        champion_repeats=False,
+        champion_refused="",
     )
     return decision.outcome == "pass"
 

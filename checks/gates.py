@@ -1,9 +1,12 @@
 """Retrain? Promote? Measurements go in, one decision with its reasons comes out. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf, isfinite, nan
-from typing import Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+if TYPE_CHECKING:  # its module loads MLflow
+    from models.promotion import Evidence
 
 Outcome = Literal["hold", "insufficient", "pass", "alert", "retrain", "fall_back"]
 Measurements = dict[str, float | int | str | None]
@@ -71,6 +74,14 @@ class DecidedOn(TypedDict):
     coverage_high: float | None
 
 
+# A row of a decision table: whether it applies, what it decides, and why.
+Row = tuple[bool, Outcome, Sequence[str]]
+
+
+def _first_that_applies(rows: Sequence[Row]) -> tuple[Outcome, Sequence[str]]:
+    return next((outcome, reasons) for applies, outcome, reasons in rows if applies)
+
+
 def decide_retrain(
     *,
     failed_checks: Sequence[str],
@@ -107,42 +118,51 @@ def decide_retrain(
         "recent_trainings": recent_trainings,
         **({"champion_repeats": 1} if champion_repeats else {}),
     }
+    decay = _decay(needed)
+    table = _retrain_table(failed_checks, champion_repeats, needed, decay, seen)
+    outcome, reasons = _first_that_applies(table)
+    by_age = outcome == "retrain" and len(decay) == 1 and needed["model_age_days"] > MODEL_AGE_DAYS
     wait = _too_soon(days_since_training, recent_trainings)
+    wanted = outcome in ("alert", "retrain", "fall_back")
+    if wanted and wait:
+        outcome, reasons = "alert" if outcome == "retrain" else outcome, (*reasons, wait)
+    train = wanted and not wait
+    return GateDecision("retrain", outcome, tuple(reasons), measurements, train, by_age)
 
-    def decided(outcome: Outcome, *reasons: str) -> GateDecision:
-        wanted = outcome in ("alert", "retrain", "fall_back")
-        said = (*reasons, wait) if wanted and wait else reasons
-        allowed: Outcome = "alert" if wait and outcome == "retrain" else outcome
-        return GateDecision("retrain", allowed, said, measurements, train=wanted and not wait)
 
-    if failed_checks:
-        return decided("hold", f"the data failed {', '.join(failed_checks)}")
-    if champion_repeats:
-        return decided("fall_back", "what serves repeats the last week until a model is better")
-    if seen["matured_days"] < MATURED_DAYS:
-        found = f"forecasts for {seen['matured_days']} days have met their sales"
-        return decided("insufficient", f"{found}; a decision takes {MATURED_DAYS} days")
-    if unknown := _unknown(needed):
-        return decided("insufficient", unknown)
-    drift = f"{len(seen['drifted'])} of {seen['n_features']} features drifted: "
-    drift += ", ".join(seen["drifted"])
-    suspects = (drift,) if seen["drifted"] else ()
-    if seen["naive_weeks"] >= NAIVE_WEEKS:
-        weeks = f"{seen['naive_weeks']} weeks in a row no better than seasonal naive"
-        return decided("fall_back", weeks, *suspects)
-    if decay := _decay(needed):
-        by_age = len(decay) == 1 and needed["model_age_days"] > MODEL_AGE_DAYS
-        return replace(decided("retrain", *decay, *suspects), by_age=by_age)
+def _retrain_table(
+    failed_checks: Sequence[str],
+    champion_repeats: bool,
+    needed: Mapping[str, float],
+    decay: Sequence[str],
+    seen: DecidedOn,
+) -> list[Row]:
+    """The decision table of docs/gates.md, in its order."""
+    few = f"forecasts for {seen['matured_days']} days have met their sales"
+    unknown = _unknown(needed)
+    weeks = f"{seen['naive_weeks']} weeks in a row no better than seasonal naive"
+    drifted, n = seen["drifted"], seen["n_features"]
+    drift = f"{len(drifted)} of {n} features drifted: {', '.join(drifted)}"
+    suspects = [drift] if drifted else []
     health = f"loss is {needed['loss_ratio']:.2f} times the backtest's; {_sums(needed)}"
-    if seen["drifted"]:
-        return decided("alert", drift, f"forecasts haven't decayed: {health}")
-    if seen["muted"]:
-        return decided(
-            "pass", f"drift isn't judged in the week of the holiday {seen['muted']}", health
-        )
-    if seen["n_features"] < 1:
-        return decided("insufficient", "no feature was tested for drift")
-    return decided("pass", f"none of {seen['n_features']} features drifted", health)
+    holiday = f"drift isn't judged in the week of the holiday {seen['muted']}"
+    repeats = "what serves repeats the last week until a model is better"
+    return [
+        (bool(failed_checks), "hold", [f"the data failed {', '.join(failed_checks)}"]),
+        (champion_repeats, "fall_back", [repeats]),
+        (
+            seen["matured_days"] < MATURED_DAYS,
+            "insufficient",
+            [f"{few}; a decision takes {MATURED_DAYS} days"],
+        ),
+        (bool(unknown), "insufficient", [unknown]),
+        (seen["naive_weeks"] >= NAIVE_WEEKS, "fall_back", [weeks, *suspects]),
+        (bool(decay), "retrain", [*decay, *suspects]),
+        (bool(drifted), "alert", [drift, f"forecasts haven't decayed: {health}"]),
+        (bool(seen["muted"]), "pass", [holiday, health]),
+        (n < 1, "insufficient", ["no feature was tested for drift"]),
+        (True, "pass", [f"none of {n} features drifted", health]),
+    ]
 
 
 POSITIVE = (
@@ -188,24 +208,7 @@ def _decay(seen: Mapping[str, float]) -> list[str]:
     return reasons
 
 
-def decide_promotion(
-    *,
-    ratio: float | None,
-    ratio_upper: float | None,
-    origins: int,
-    refitted_origins: int,
-    slices: Mapping[str, tuple[float, float]],
-    paired_bias: float | None,
-    champion_bias: float | None,
-    moved: float | None,
-    coverage_80: float | None,
-    bias: float | None,
-    naive_ratio: float | None,
-    has_champion: bool,
-    champion_repeats: bool = False,
-    champion_refused: str = "",
-    by_age: bool = False,
-) -> GateDecision:
+def decide_promotion(*, by_age: bool = False, **seen: "Unpack[Evidence]") -> GateDecision:
     """Whether a challenger may serve: pass promotes it, hold keeps what serves now, insufficient
     says that evidence is missing.
 
@@ -216,56 +219,75 @@ def decide_promotion(
     A champion that can't be loaded (`champion_refused` says why) is none, and every decision names
     it. What is None, NaN or infinite is not measured and never promotes.
     """
-    limit = NON_INFERIOR if by_age else RATIO_UPPER
+    has_champion, slices = seen["has_champion"], seen["slices"]
+    repeats, refused = seen["champion_repeats"], seen["champion_refused"]
     paired = {
-        "ratio": _positive(ratio),
-        "ratio_upper": _positive(ratio_upper),
-        "paired_bias": _number(paired_bias),
-        "champion_bias": _number(champion_bias),
-        "moved": _positive(moved),
+        "ratio": _positive(seen["ratio"]),
+        "ratio_upper": _positive(seen["ratio_upper"]),
+        "paired_bias": _number(seen["paired_bias"]),
+        "champion_bias": _number(seen["champion_bias"]),
+        "moved": _positive(seen["moved"]),
     }
-    seen = {
+    needed = {
         **(paired if has_champion else {}),
-        "coverage_80": _positive(coverage_80),
-        "bias": _number(bias),
-        "naive_ratio": _positive(naive_ratio),
+        "coverage_80": _positive(seen["coverage_80"]),
+        "bias": _number(seen["bias"]),
+        "naive_ratio": _positive(seen["naive_ratio"]),
     }
+    limit = NON_INFERIOR if by_age else RATIO_UPPER
     worse = [f"{k}: {r:.2f}" for k, (r, low) in slices.items() if not _bearable(r, low)]
     measurements: Measurements = {
-        **_kept(seen),
+        **_kept(needed),
         "has_champion": int(has_champion),
-        **({"champion_repeats": 1} if champion_repeats else {}),
+        **({"champion_repeats": 1} if repeats else {}),
         "rule": "non-inferiority, by age" if by_age else "superiority",
         "limit": limit,
-        "origins": origins,
-        "refitted_origins": refitted_origins,
+        "origins": seen["origins"],
+        "refitted_origins": seen["refitted_origins"],
         "slices": len(slices),
         "worse_slices": ", ".join(worse),
     }
+    if has_champion:
+        faults = _faults(needed, limit, inf if repeats else MOVED)
+        table = _over_champion(needed, [*faults, *(f"worse in {s}" for s in worse)], slices, by_age)
+    else:
+        table = _first_model(needed, refused)
+    outcome, reasons = _first_that_applies(table)
+    said = (*reasons, refused.rstrip(".")) if refused else tuple(reasons)
+    return GateDecision("promote", outcome, said, measurements)
 
-    def decided(outcome: Outcome, *reasons: str) -> GateDecision:
-        said = (*reasons, champion_refused.rstrip(".")) if champion_refused else reasons
-        return GateDecision("promote", outcome, said, measurements)
 
-    if unknown := _unknown(seen):
-        return decided("insufficient", unknown)
-    if seen["naive_ratio"] >= NAIVE_RATIO:
-        return decided("hold", _against_naive(seen["naive_ratio"]))
-    if not has_champion:
-        none = "no champion to compare with" if champion_refused else "no model serves yet"
-        return decided("pass", f"{none}; {_against_naive(seen['naive_ratio'])}")
-    if seen["ratio_upper"] < seen["ratio"]:
-        below = f"the upper bound {ratio_upper:.3f} is below the ratio {ratio:.3f}"
-        return decided("insufficient", below)
-    if not slices:
-        return decided("insufficient", "not measured: slices")
-    most_moved = inf if champion_repeats else MOVED
-    if faults := [*_faults(seen, limit, most_moved), *(f"worse in {slice_}" for slice_ in worse)]:
-        return decided("hold", *faults)
-    verdict = "better than" if seen["ratio_upper"] < RATIO_UPPER else "at most 1 % worse than"
-    said = f"loss is {ratio:.3f} times the champion's, at most {ratio_upper:.3f} with 95 %"
+def _first_model(needed: Mapping[str, float], refused: str) -> list[Row]:
+    """The decision table where no champion can be compared with."""
+    none = "no champion to compare with" if refused else "no model serves yet"
+    return [*_alone(needed), (True, "pass", [f"{none}; {_against_naive(needed['naive_ratio'])}"])]
+
+
+def _over_champion(
+    needed: Mapping[str, float], faults: Sequence[str], slices: Collection[str], by_age: bool
+) -> list[Row]:
+    """The decision table of a challenger beside its champion."""
+    ratio, upper = needed["ratio"], needed["ratio_upper"]
+    below = f"the upper bound {upper:.3f} is below the ratio {ratio:.3f}"
+    verdict = "better than" if upper < RATIO_UPPER else "at most 1 % worse than"
+    found = f"loss is {ratio:.3f} times the champion's, at most {upper:.3f} with 95 % confidence"
     rule = "; age alone asked for it, so no better is good enough" if by_age else ""
-    return decided("pass", f"the challenger is {verdict} the champion: {said} confidence{rule}")
+    return [
+        *_alone(needed),
+        (upper < ratio, "insufficient", [below]),
+        (not slices, "insufficient", ["not measured: slices"]),
+        (bool(faults), "hold", faults),
+        (True, "pass", [f"the challenger is {verdict} the champion: {found}{rule}"]),
+    ]
+
+
+def _alone(needed: Mapping[str, float]) -> list[Row]:
+    """What keeps any model from serving, whatever it is compared with."""
+    unknown, naive = _unknown(needed), needed["naive_ratio"]
+    return [
+        (bool(unknown), "insufficient", [unknown]),
+        (naive >= NAIVE_RATIO, "hold", [_against_naive(naive)]),
+    ]
 
 
 def _bearable(ratio: float, lower: float) -> bool:

@@ -43,9 +43,12 @@ BETTER: dict[str, Any] = {
     "bias": -0.02,
     "naive_ratio": 0.7,
     "has_champion": True,
+    "champion_repeats": False,
+    "champion_refused": "",
 }
 
-MEASURED = sorted(set(BETTER) - {"has_champion", "origins", "refitted_origins", "slices"})
+COUNTED = ("origins", "refitted_origins", "slices", "champion_repeats", "champion_refused")
+MEASURED = sorted(set(BETTER) - {"has_champion", *COUNTED})
 
 
 BAD_DATA = {"failed_checks": ["store is missing", "rows"]}
@@ -234,10 +237,11 @@ def test_promotion_gate_decides_by_the_table(
 def test_who_follows_a_model_that_repeats_the_last_week_may_move_forecasts() -> None:
     far = BETTER | {"moved": 0.6}
     assert decide_promotion(**far).outcome == "hold"
-    decision = decide_promotion(**far, champion_repeats=True)
+    repeats = {"champion_repeats": True}
+    decision = decide_promotion(**far | repeats)
     assert decision.outcome == "pass"
     assert (decision.measurements["moved"], decision.measurements["champion_repeats"]) == (0.6, 1)
-    assert decide_promotion(**far | {"moved": None}, champion_repeats=True).outcome != "pass"
+    assert decide_promotion(**far | repeats | {"moved": None}).outcome != "pass"
 
 
 numbers = st.one_of(st.none(), st.floats(), st.floats(0, 2))
@@ -281,7 +285,7 @@ def test_retrain_gate_always_decides_with_reasons_and_storable_numbers(
 @given(
     st.fixed_dictionaries(
         {name: numbers for name in MEASURED}
-        | {name: st.just(BETTER[name]) for name in ("origins", "refitted_origins", "slices")}
+        | {name: st.just(BETTER[name]) for name in COUNTED}
         | {"has_champion": st.booleans(), "by_age": st.booleans()}
     )
 )
