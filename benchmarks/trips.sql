@@ -7,7 +7,8 @@ WITH line AS (
         department AS item_id,
         ((transaction_timestamp AT TIME ZONE 'UTC') AT TIME ZONE $timezone)::DATE AS ds,
         quantity,
-        sales_value
+        sales_value,
+        retail_disc
     FROM read_parquet($path || '/transactions.parquet')
     JOIN read_parquet($path || '/products.parquet') USING (product_id)
     WHERE product_category IS DISTINCT FROM 'COUPON/MISC ITEMS'
@@ -16,7 +17,8 @@ WITH line AS (
 SELECT
     household, store_id, item_id, ds,
     sum(quantity)::DOUBLE AS y,
-    sum(sales_value::DECIMAL(12, 2))::DOUBLE AS amount
+    sum(sales_value::DECIMAL(12, 2))::DOUBLE AS amount,
+    sum(retail_disc::DECIMAL(12, 2))::DOUBLE AS discount
 FROM line
 GROUP BY ALL
 ORDER BY ALL

@@ -25,11 +25,15 @@ Layer = Literal["quality", "drift", "performance", "none"]
 Numbers = NDArray[np.int64]
 SQL = Path(__file__).parent / "trips.sql"
 THANKSGIVING_WEEK = date(2017, 11, 20)
+AUTUMN = date(2017, 10, 9)
 
 
 @dataclass(frozen=True)
 class Base:
-    """What every world is made of: purchases per household, and the promotion plan."""
+    """What every world is made of: purchases per household, and the promotion plan.
+
+    `trips` is (household, store_id, item_id, ds, y, amount, discount): units, paid, and let off.
+    """
 
     trips: pl.DataFrame
     plan: pl.DataFrame
@@ -52,7 +56,9 @@ class Shift:
     """A change of known size, and the layer that has to see it, said before anything is run.
 
     `trips` gives each shopping trip (household, store, day) from the start on a whole number of
-    times that it takes place, `sales` and `plan` change what was summed.
+    times that it takes place, `sales` and `plan` change what was summed; `sales` has `discount`
+    beside what a world has: what a unit would cost more without it. `start` is the Monday on which
+    the shift of a seed and size begins.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Shift:
     trips: Callable[["Trips", float, np.random.Generator], Numbers] | None = None
     sales: Callable[[pl.DataFrame, float, np.random.Generator], pl.DataFrame] | None = None
     plan: Callable[[pl.DataFrame, float], pl.DataFrame] | None = None
+    start: Callable[[int, float], date] = lambda seed, _size: AUTUMN + timedelta(weeks=seed % 3)
 
 
 @dataclass(frozen=True)
@@ -105,12 +112,13 @@ def world(base: Base, seed: int, shift: Shift | None, size: float, start: date) 
             known_at=pl.max_horizontal("known_at", pl.lit(known).cast(schema.UTC))
         )
         plan = pl.concat([old, new.select(plan.columns)])
-    return World(sales, plan)
+    return World(sales.drop("discount"), plan)
 
 
 def as_it_was(base: Base) -> World:
     """The real year: every household once."""
-    return World(_summed(base.trips, np.ones(base.trips.height, dtype=np.int64)), base.plan)
+    once = _summed(base.trips, np.ones(base.trips.height, dtype=np.int64))
+    return World(once.drop("discount"), base.plan)
 
 
 def _trips(rows: pl.DataFrame) -> Trips:
@@ -121,17 +129,19 @@ def _trips(rows: pl.DataFrame) -> Trips:
 
 
 def _summed(trips: pl.DataFrame, times: Numbers) -> pl.DataFrame:
-    """Purchases of all households together: (store_id, item_id, ds, y, price)."""
+    """Purchases of all households together: (store_id, item_id, ds, y, price, discount)."""
     n, y = pl.col("times"), pl.col("y")
     sums = (
-        trips.select(*KEYS, "ds", "y", "amount")
+        trips.select(*KEYS, "ds", "y", "amount", "discount")
         .with_columns(times=pl.Series(times))
         .filter(n > 0)
         .group_by(*KEYS, "ds")
-        .agg((y * n).sum(), (pl.col("amount") * n).sum())
+        .agg((pl.col("y", "amount", "discount") * n).sum())
         .sort(*KEYS, "ds")
     )
-    return sums.select(*KEYS, "ds", "y", price=pl.when(y > 0).then(pl.col("amount") / y))
+    per_unit = {"price": pl.col("amount") / y, "discount": pl.col("discount") / y}
+    sold = {name: pl.when(y > 0).then(each) for name, each in per_unit.items()}
+    return sums.select(*KEYS, "ds", "y", **sold)
 
 
 def _more(trips: Trips, size: float, rng: np.random.Generator) -> Numbers:
@@ -152,6 +162,10 @@ def _competitor(trips: Trips, size: float, rng: np.random.Generator) -> Numbers:
 
 def _priced(sales: pl.DataFrame, size: float, _rng: np.random.Generator) -> pl.DataFrame:
     return sales.with_columns(pl.col("price") * (1 + size))
+
+
+def _undiscounted(sales: pl.DataFrame, size: float, _rng: np.random.Generator) -> pl.DataFrame:
+    return sales.with_columns(pl.col("price") + size * pl.col("discount"))
 
 
 def _chosen(sales: pl.DataFrame, share: float, rng: np.random.Generator) -> pl.Expr:
@@ -192,6 +206,19 @@ def _doubled(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.D
     )
 
 
+def _paired(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Singles counted as pairs in some rows."""
+    times = pl.when(_chosen(sales, size, rng)).then(2.0).otherwise(1.0)
+    return sales.with_columns(pl.col("y") * times, pl.col("price") / times)
+
+
+def _shuffled(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Quantities change places among some rows of a day; its sum stays."""
+    traded = pl.col("y").shuffle(seed=int(rng.integers(1 << 30))).over("ds", "hit")
+    rows = sales.with_columns(hit=_chosen(sales, size, rng))
+    return rows.with_columns(y=pl.when("hit").then(traded).otherwise("y"))
+
+
 def _lost_stores(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.DataFrame:
     return sales.filter(~_some(sales, ["store_id"], size, rng))
 
@@ -208,9 +235,13 @@ def _promoted(plan: pl.DataFrame, size: float) -> pl.DataFrame:
     return plan.with_columns(pl.col("display", "mailer") * size)
 
 
+def _before_thanksgiving(_seed: int, size: float) -> date:
+    return THANKSGIVING_WEEK - timedelta(weeks=int(size))
+
+
 def _moved(sales: pl.DataFrame, size: float, _rng: np.random.Generator) -> pl.DataFrame:
     """Thanksgiving's week comes `size` weeks earlier than the calendar says."""
-    early = THANKSGIVING_WEEK - timedelta(weeks=int(size))
+    early = _before_thanksgiving(0, size)
     ds, week = pl.col("ds"), pl.duration(days=7 * int(size))
     is_early = ds.is_between(early, early + timedelta(days=6))
     is_late = ds.is_between(THANKSGIVING_WEEK, THANKSGIVING_WEEK + timedelta(days=6))
@@ -221,20 +252,25 @@ def _moved(sales: pl.DataFrame, size: float, _rng: np.random.Generator) -> pl.Da
 
 # The layer is what the shift is, not what was found: quality for what never happened in a store,
 # drift for conditions that moved while customers buy as before, performance for customers who buy
-# otherwise; none for what is over before a model could learn it.
+# otherwise. None has to speak of what is over before a model could learn it, nor of a change of
+# prices that is smaller than what the stores can tell from chance: controls, counted apart.
 SHIFTS = (
     Shift("demand up", "performance", (0.3, 0.5), trips=_more),
     Shift("demand down", "performance", (0.2, 0.3), trips=_fewer),
     Shift("new competitor", "performance", (0.4, 0.6), trips=_competitor),
     Shift("prices up", "drift", (0.15, 0.25), sales=_priced),
     Shift("prices down", "drift", (-0.15, -0.25), sales=_priced),
+    Shift("discounts ended", "drift", (0.5, 1.0), sales=_undiscounted),
     Shift("promotions multiplied", "drift", (0.5, 2.0), plan=_promoted),
     Shift("stock-outs", "quality", (0.15, 0.30), sales=_sold_out),
     Shift("units doubled", "quality", (0.5, 1.0), sales=_doubled),
+    Shift("units doubled in rows", "quality", (0.2, 0.5), sales=_paired),
     Shift("quantities x 100", "quality", (0.05, 0.20), sales=_hundredfold),
+    Shift("quantities shuffled", "quality", (0.5, 1.0), sales=_shuffled),
     Shift("prices in cents", "quality", (0.05, 0.20), sales=_cents),
     Shift("stores missing", "quality", (0.15, 0.30), sales=_lost_stores),
     Shift("rows missing", "quality", (0.30, 0.50), sales=_lost_rows),
     Shift("zeros", "quality", (0.05, 0.10), sales=_zeroed),
-    Shift("holiday moved", "none", (1, 2), sales=_moved),
+    Shift("prices up a little", "none", (0.03, 0.10), sales=_priced),
+    Shift("holiday moved", "none", (1, 2), sales=_moved, start=_before_thanksgiving),
 )
