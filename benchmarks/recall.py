@@ -1,67 +1,88 @@
-"""What the retraining gate saw of each world, and how often it was wrong: rows of gates.json."""
+"""What the retraining gate saw of each world, and how often it was wrong: rows of gates.json.
+
+A row keeps `worlds`, what it was counted from: a word per seed in their order, a letter per weekly
+decision of LETTERS.
+"""
 
 import statistics
 from collections.abc import Sequence
 
 from benchmarks.margins import CLEAN, Week
 from benchmarks.rows import Row, plain_row
-from benchmarks.worlds import SHIFTS
+from benchmarks.worlds import SHIFTS, Layer, Shift
+
+LETTERS: dict[str, str] = {
+    "pass": ".",
+    "insufficient": "?",  # too little has matured for a decision
+    "hold": "Q",
+    "alert": "D",
+    "retrain": "P",
+    "fall_back": "P",
+}
+OF_LAYER: dict[Layer, str] = {"quality": "Q", "drift": "D", "performance": "P"}
+CONTROLS = {"retrained": "P", "alerted": "D", "held": "Q"}
 
 
 def rows(weeks: Sequence[Week]) -> list[Row]:
-    """The rows of gates.json: summary first, then two per seeded world."""
-    clean = [w for w in weeks if w.shift == CLEAN and w.outcome != "insufficient"]
-    per_40 = 40 / max(len(clean), 1)
-    found, first, delays, made = [], [], [], []
-    for shift in SHIFTS:
-        for size in shift.sizes:
-            own = [w for w in weeks if (w.shift, w.size) == (shift.name, size)]
-            name = f"{shift.name} {size:+g} ({shift.layer})"
-            if shift.layer == "none":
-                seeds = max(len({w.seed for w in own}), 1)
-                wrong = {w.seed for w in own if w.layer == "performance"}
-                made.append(_at_most(f"retrained: {name}", "share", len(wrong) / seeds))
-                continue
-            by_seed = [[w for w in own if w.seed == s] for s in sorted({w.seed for w in own})]
-            seen = [next((w for w in world if w.layer == shift.layer), None) for world in by_seed]
-            alarms = [next((w for w in world if w.layer != "none"), None) for world in by_seed]
-            found += [w is not None for w in seen]
-            first += [w.layer == shift.layer for w in alarms if w]
-            delays = [w.days for w in seen if w]
-            made.append(plain_row(f"recall: {name}", "share", len(delays) / len(seen)))
-            if delays:
-                made.append(plain_row(f"delay: {name}", "days", statistics.median(delays)))
-    poisoned = {s.name for s in SHIFTS if s.layer == "quality"}
-    trained = [w for w in weeks if w.shift in poisoned and w.layer == "performance"]
+    """The rows of gates.json: summary first, then those of each world."""
+    said = [(s, size, spoken(weeks, s.name, size)) for s in SHIFTS for size in s.sizes]
+    seeded = [(OF_LAYER[s.layer], words) for s, _, words in said if s.layer != "none"]
+    each = [row for shift, size, words in said for row in _of_world(shift, size, words)]
+    return [*_summary(seeded), *_of_clean(spoken(weeks, CLEAN, 0.0)), *each]
+
+
+def spoken(weeks: Sequence[Week], shift: str, size: float) -> list[str]:
+    """A word per seed: what the gate said in the weeks of its world."""
+    words: dict[int, str] = {}
+    for week in sorted(weeks, key=lambda w: (w.seed, w.cutoff)):
+        if (week.shift, week.size) == (shift, size):
+            words[week.seed] = words.get(week.seed, "") + LETTERS[week.outcome]
+    return list(words.values())
+
+
+def _summary(seeded: Sequence[tuple[str, list[str]]]) -> list[Row]:
+    """Over all shifts that a layer (its letter) has to see, by seed."""
+    seen = [own in word for own, words in seeded for word in words]
+    first = [(own, word.strip(".?")[:1]) for own, words in seeded for word in words]
+    right = [own == spoke for own, spoke in first if spoke]
+    poisoned = "".join(word for own, words in seeded if own == "Q" for word in words)
     return [
-        plain_row("drift_recall", "share", statistics.mean(found), target=0.9),
-        plain_row("right_layer_share", "share", statistics.mean(first), target=0.95),
-        _at_most(
-            "false_retrains_per_40_clean_weeks",
-            "retrains",
-            sum(w.layer == "performance" for w in clean) * per_40,
-            1.0,
-        ),
-        _at_most("retrains_on_poisoned_data", "retrains", len(trained), 0.0),
-        _at_most(
-            "false_alerts_per_40_clean_weeks",
-            "alerts",
-            sum(w.layer == "drift" for w in clean) * per_40,
-        ),
-        _at_most(
-            "false_holds_per_40_clean_weeks",
-            "holds",
-            sum(w.layer == "quality" for w in clean) * per_40,
-        ),
-        plain_row("clean_weeks", "decisions", len(clean)),
-        plain_row("seeded_worlds", "worlds", len(found)),
-        *made,
+        plain_row("drift_recall", "share", statistics.mean(seen), target=0.9),
+        plain_row("right_layer_share", "share", statistics.mean(right), target=0.95),
+        _at_most("retrains_on_poisoned_data", "retrains", poisoned.count("P"), 0.0),
+        _at_most("alerts_on_poisoned_data", "alerts", poisoned.count("D")),
+        plain_row("seeded_worlds", "worlds", len(seen)),
     ]
 
 
+def _of_clean(words: list[str]) -> list[Row]:
+    decisions = "".join(words).replace("?", "")
+    per_40 = 40 / max(len(decisions), 1)
+    return [
+        _at_most(
+            "false_retrains_per_40_clean_weeks", "retrains", decisions.count("P") * per_40, 1.0
+        ),
+        _at_most("false_alerts_per_40_clean_weeks", "alerts", decisions.count("D") * per_40),
+        _at_most("false_holds_per_40_clean_weeks", "holds", decisions.count("Q") * per_40),
+        {**plain_row("clean_weeks", "decisions", len(decisions)), "worlds": " ".join(words)},
+    ]
+
+
+def _of_world(shift: Shift, size: float, words: list[str]) -> list[Row]:
+    name, worlds = f"{shift.name} {size:+g} ({shift.layer})", " ".join(words)
+    if shift.layer == "none":
+        shares = {what: statistics.mean(own in w for w in words) for what, own in CONTROLS.items()}
+        made = [_at_most(f"{what}: {name}", "share", share) for what, share in shares.items()]
+        return [{**made[0], "worlds": worlds}, *made[1:]]
+    own = OF_LAYER[shift.layer]
+    days = [7 * (word.index(own) + 1) for word in words if own in word]
+    recall = plain_row(f"recall: {name}", "share", len(days) / len(words))
+    delay = [plain_row(f"delay: {name}", "days", statistics.median(days))] if days else []
+    return [{**recall, "worlds": worlds}, *delay]
+
+
 def _at_most(metric: str, unit: str, value: float, target: float | None = None) -> Row:
-    row = plain_row(metric, unit, value)
-    return row if target is None else {**row, "target": target, "met": value <= target}
+    return plain_row(metric, unit, value, target, more_is_better=False)
 
 
 def show(weeks: Sequence[Week]) -> None:

@@ -9,7 +9,8 @@ from typing import NotRequired, TypedDict
 class Row(TypedDict):
     """One metric: medians of ours and of the alternative, and the median of their ratios.
 
-    `low` and `high` are the ends of a 95 % interval of the ratio, where one was taken.
+    `low` and `high` are the ends of a 95 % interval of the ratio, where one was taken. `worlds`
+    is what the gate said of each seed, where that is what was counted: see benchmarks.recall.
     """
 
     metric: str
@@ -21,6 +22,7 @@ class Row(TypedDict):
     met: bool | None
     low: NotRequired[float]
     high: NotRequired[float]
+    worlds: NotRequired[str]
 
 
 def plain_row(

@@ -214,8 +214,8 @@ def _paired(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.Da
 
 def _shuffled(sales: pl.DataFrame, size: float, rng: np.random.Generator) -> pl.DataFrame:
     """Quantities change places among some rows of a day; its sum stays."""
-    traded = pl.col("y").shuffle(seed=int(rng.integers(1 << 30))).over("ds", "hit")
-    rows = sales.with_columns(hit=_chosen(sales, size, rng))
+    rows = sales.with_columns(hit=_chosen(sales, size, rng), lot=rng.random(sales.height))
+    traded = pl.col("y").sort_by("lot").over("ds", "hit")
     return rows.with_columns(y=pl.when("hit").then(traded).otherwise("y"))
 
 

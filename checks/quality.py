@@ -6,6 +6,7 @@ trips, prices that rise), which is for the tests of drift and of matured forecas
 """
 
 from datetime import date, timedelta
+from math import isfinite
 
 import polars as pl
 
@@ -21,12 +22,15 @@ LEAST_ROWS = 20  # of a store, or of the whole, for a share to mean anything
 FACTOR = 10.0  # a row this far from its series' usual price is a matter of units, not of price
 SIZE_FACTOR = 12.0  # a row this far above the largest of its series in eight weeks
 LEVEL = (0.64, 1.56)  # a store's typical row: a halved or doubled unit lies outside
+LEAST_PAIRS = 200  # rows, for a rank correlation that chance doesn't move by a third
+LEAST_ORDER = 0.5  # rank correlation; where series sell alike there is no order to be lost
 STEADY = 0.7  # a store or series with rows on this share of days is missed after some days
 STEADY_DAYS = 4  # days without a row before it counts as silent
 
 LIMITS = {
     "rows far from their usual price": 0.03,
     "rows far above their usual quantity": 0.01,
+    "fall in the rank correlation of quantities with their series": 0.35,
     "stores whose prices jumped": 0.25,
     "stores whose quantities jumped": 0.60,
     "rise in the share of zero rows": 0.03,
@@ -56,6 +60,7 @@ def against_history(fresh: pl.DataFrame, before: pl.DataFrame, *, steps: Steps) 
     open_days = steps.days * len(opened)
     measured = {
         **_rows_of_series(fresh, before),
+        **_order(fresh, before),
         **_zeros(fresh, before),
         **_silent(fresh, before, open_days),
         **_volume(fresh, before, open_days),
@@ -110,6 +115,20 @@ def _rows_of_series(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, floa
                 jumped.fill_null(False).mean()
             ).item()
     return measured
+
+
+def _order(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
+    """Whether what sold more still sells more: quantities that changed places keep their sums."""
+    sold = before.filter(pl.col("y") > 0)
+    means = sold.group_by(KEYS).agg(mean=pl.col("y").mean(), n=pl.len()).filter(pl.col("n") >= 4)
+    pairs = [rows.filter(pl.col("y") > 0).join(means, on=KEYS) for rows in (before, fresh)]
+    if min(p.height for p in pairs) < LEAST_PAIRS:
+        return {}
+    usual, now = (p.select(pl.corr("y", "mean", method="spearman")).item() for p in pairs)
+    if not usual >= LEAST_ORDER:  # NaN where all quantities are the same
+        return {}
+    kept = now / usual if isfinite(now) else 0.0
+    return {"fall in the rank correlation of quantities with their series": max(0.0, 1.0 - kept)}
 
 
 def _zeros(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:

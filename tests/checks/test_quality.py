@@ -15,10 +15,10 @@ Fault = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def days(since: date, n: int, stores: int = 30) -> pl.DataFrame:
-    """Every store sells two to twelve of each of five items on every day."""
+    """Every store sells two to twelve of the first of five items a day, eight more of each next."""
     rng = np.random.default_rng(since.toordinal())
     rows = [
-        (f"s{s}", f"i{i}", since + timedelta(days=k), float(rng.integers(2, 13)), 2.0 + i)
+        (f"s{s}", f"i{i}", since + timedelta(days=k), float(rng.integers(2, 13)) + 8 * i, 2.0 + i)
         for k in range(n)
         for s in range(stores)
         for i in range(5)
@@ -53,6 +53,10 @@ HALF = pl.col("store_id").str.slice(1).cast(pl.Int32) % 2 == 0
         (changed("price", pl.col("price") * 100, every(20)), "rows far from their usual price"),
         (changed("price", pl.col("price") / 100, every(20)), "rows far from their usual price"),
         (changed("y", pl.col("y") * 100, every(20)), "rows far above their usual quantity"),
+        (
+            lambda f: f.with_columns(pl.col("y").shuffle(seed=1).over("ds")),
+            "fall in the rank correlation of quantities with their series",
+        ),
         (changed("price", pl.col("price") / 2, HALF), "stores whose prices jumped"),
         (changed("y", pl.col("y") * 2, pl.lit(True)), "stores whose quantities jumped"),
         (changed("y", pl.lit(0.0), every(20)), "rise in the share of zero rows"),
@@ -88,6 +92,7 @@ def test_a_single_day_is_judged_too() -> None:
     assert failed(changed("y", pl.lit(0.0), every(20))(day)) == ["rise in the share of zero rows"]
     made = {r.check for r in against_history(day, BEFORE, steps=Steps()).results}
     assert made == set(LIMITS) - {
+        "fall in the rank correlation of quantities with their series",
         "stores whose prices jumped",
         "stores whose quantities jumped",
         "steady stores without a row",
