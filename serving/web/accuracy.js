@@ -2,13 +2,14 @@
 
 import { get } from "./api.js";
 import { $, empty, failed, fill, h, loading, table } from "./dom.js";
-import { day, item, money, NONE, number, percent, signed } from "./format.js";
+import { day, decimal, item, money, NONE, number, percent, signed } from "./format.js";
 import { fileButtons } from "./files.js";
 
 const NAIVE = "seasonal naive", INSIDE = "coverage 80 inside";
 const LEVELS = { store: "By store", department: "By department", item: "By item" };
+const OWN = { store: key => key.store_id, department: key => key.item_id.split("|")[0], item: key => key.item_id };
 const FIRST = 10;
-const inHundred = share => share === null || share === undefined ? NONE : number(share * 100);
+const inHundred = share => share === null || share === undefined ? NONE : decimal(share * 100);
 
 /** The section; `chosen()` is the series on show, whose rows are marked. */
 export function accuracy(context) {
@@ -41,8 +42,7 @@ export function accuracy(context) {
         onclick: () => { all = !all; draw(); } }, all ? "Show the largest only" : `Show all ${rows.length}`));
   }
 
-  const isChosen = row => context.key() !== null
-    && row.id === context.key()[level === "store" ? "store_id" : "item_id"];
+  const isChosen = row => context.key() !== null && row.id === OWN[level](context.key());
 
   function drawTools(rows) {
     const pick = (value, name) => h("button", { type: "button", "aria-pressed": String(level === value),
@@ -96,7 +96,7 @@ const errorBar = r => h("span", { class: "barred" },
 function gain(r) {
   if (!r.naive || r.naive.wape === null || r.ours.wape === null) return NONE;
   const points = (r.naive.wape - r.ours.wape) * 100;
-  return h("span", { class: points >= 0 ? "good" : "poor" }, `${points >= 0 ? "▲" : "▼"} ${number(Math.abs(points))}`);
+  return h("span", { class: points >= 0 ? "good" : "poor" }, `${points >= 0 ? "▲" : "▼"} ${decimal(Math.abs(points))}`);
 }
 
 function lean(bias) {
@@ -105,7 +105,7 @@ function lean(bias) {
   const word = much ? "even" : bias > 0 ? "too high" : "too low";
   return h("span", { class: "barred" },
     h("span", { class: "track middle", "aria-hidden": "true" }, meter("fill", share, bias < 0 ? .5 - share : .5)),
-    `${much ? "" : `${signed(bias * 100)} `}${word}`);
+    `${much ? "" : `${signed(bias * 100, decimal)} `}${word}`);
 }
 
 /** Naive, model, override: how far off each was. */
@@ -113,12 +113,12 @@ function staircase({ ours, naive }, figures, context) {
   const overrides = context.overrides(), inside = figures.find(f => f.model === ours.model && f.metric === INSIDE);
   const step = (name, share, note) => share !== null && share !== undefined && h("li", {},
     h("span", {}, name), h("span", { class: "track", "aria-hidden": "true" }, meter("fill", share / Math.max(naive?.wape ?? share, share))),
-    h("strong", {}, `${number(share * 100)} in 100`), h("span", { class: "soft small" }, note));
+    h("strong", {}, `${decimal(share * 100)} in 100`), h("span", { class: "soft small" }, note));
   const scored = overrides.filter(o => o.value_added !== null && o.value_added !== undefined);
   const added = scored.reduce((total, o) => total + o.value_added, 0);
   return h("ul", { class: "stairs", "aria-label": "Units off in 100 sold, all stores together, week by week" },
     step("Naive forecast", naive?.wape, "same weekday last week"),
-    step("This forecast", ours.wape, ours.bias === null ? "" : `leans ${signed(ours.bias * 100)} in 100`),
+    step("This forecast", ours.wape, ours.bias === null ? "" : Math.abs(ours.bias) < .02 ? "neither too high nor too low" : `${decimal(Math.abs(ours.bias) * 100)} in 100 too ${ours.bias > 0 ? "high" : "low"} on the whole`),
     h("li", {}, h("span", {}, "Overrides"), h("span", { class: "soft small wide" }, scored.length
       ? `${scored.length} are over: ${number(Math.abs(added))} units ${added >= 0 ? "nearer than" : "farther off than"} the forecast`
       : "none is over yet; each is scored when its days are")),

@@ -4,7 +4,7 @@ import { fill, h, s } from "./dom.js";
 import { dayNamed, dayShort, daysBetween, number, stepName, units } from "./format.js";
 import { band, dayTicks, line, ticks } from "./scale.js";
 
-const EDGE = { left: 40, right: 14, top: 26, bottom: 62 };
+const EDGE = { left: 46, right: 14, top: 30, bottom: 62 };
 const LANE = { top: 10, height: 22 };  // below the floor: how much is on promotion
 const LINES = [
   { key: "y", css: "sold", name: "Sold" },
@@ -63,7 +63,7 @@ export function seriesChart(figure) {
 }
 
 function layOut(rows, width) {
-  const height = width < 560 ? 270 : 380, last = Math.max(1, rows.length - 1);
+  const height = width < 560 ? 280 : 430, last = Math.max(1, rows.length - 1);
   const top = Math.max(1, ...rows.flatMap(r => [r.y, r.hat, r.hi95, r.past, r.whatif, r.hi80If, r.set].map(v => v ?? 0)));
   const marks = ticks(top);
   const wide = width - EDGE.left - EDGE.right, high = height - EDGE.top - EDGE.bottom;
@@ -85,6 +85,7 @@ function picture(rows, cutoff, g) {
       s("text", { class: "axis", x: EDGE.left - 8, y: g.y(v) + 4, "text-anchor": "end" }, number(v)))),
     ...dayTicks(rows.map(r => r.ds), g.x).map(t =>
       s("text", { class: "axis", x: t.x, y: g.height - 6, "text-anchor": "middle" }, t.text)),
+    s("text", { class: "note", x: 0, y: 14 }, `units a ${stepName(daysBetween(rows[0].ds, rows.at(-1).ds) / Math.max(1, rows.length - 1))}`),
     s("path", { class: "band95", d: band(of("lo95"), of("hi95"), g.x, g.y) }),
     s("path", { class: "band80", d: band(of("lo80"), of("hi80"), g.x, g.y) }),
     s("path", { class: "bandIf", d: band(of("lo80If"), of("hi80If"), g.x, g.y) }),
@@ -92,6 +93,7 @@ function picture(rows, cutoff, g) {
       s("line", { class: "today", x1: split, x2: split, y1: 4, y2: g.floor }),
       s("text", { class: "note", x: split - 6, y: 14, "text-anchor": "end" }, "sold"),
       s("text", { class: "note", x: split + 6, y: 14 }, "forecast")),
+    rows.some(promoted) && s("text", { class: "note", x: 0, y: g.floor + LANE.top + LANE.height - 4 }, "promo"),
     s("path", { class: "promotion", d: promotions(rows, g, half) }),
     ...LINES.map(l => s("path", { class: `line ${l.css}`, d: line(of(l.key), g.x, g.y) })),
     s("g", { class: "crosshair", visibility: "hidden" },

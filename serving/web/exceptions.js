@@ -11,6 +11,7 @@ const KINDS = {
   coverage: ["Range missed", "Sales fell outside the likely range too often"],
   "stock-out": ["Stock ran out?", "Nothing sold where sales were expected"],
   promotion: ["Promotion ahead", "A promotion is planned"],
+  new: ["New", "Began to sell lately: its forecast is borrowed from what is like it"],
 };
 const FIRST = 6, MOST = 200;
 

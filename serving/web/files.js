@@ -21,7 +21,7 @@ function save(name, blob) {
 
 /** Buttons CSV and Excel; `sheet()` gives {name, columns, rows} of what is shown when pressed. */
 export function fileButtons(host, sheet) {
-  const note = h("span", {});
+  const note = h("span", { class: "note" });
   const nameOf = ({ name }) => `shelfcast ${name}`.toLowerCase().replace(/[^\w-]+/g, "-");
   async function excel() {
     const one = sheet();

@@ -2,6 +2,7 @@
 
 const whole = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
+const fixed = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const date = options => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
 const long = date({ day: "numeric", month: "short", year: "numeric" });
 const short = date({ day: "numeric", month: "short" });
@@ -13,8 +14,11 @@ const known = value => value !== null && value !== undefined && Number.isFinite(
 
 /** 1,234 or 3.4: a decimal only where it says something. */
 export const number = v => !known(v) ? NONE : (Math.abs(v) < 10 ? tenth : whole).format(v);
+/** With a decimal in any case: for columns, whose points then stand below each other. */
+export const decimal = v => known(v) ? fixed.format(v) : NONE;
 export const units = v => known(v) ? `${number(v)} ${number(v) === "1" ? "unit" : "units"}` : NONE;
-export const signed = v => !known(v) ? NONE : /[1-9]/.test(number(v)) ? (v > 0 ? "+" : "−") + number(Math.abs(v)) : "0";
+export const signed = (v, text = number) =>
+  !known(v) ? NONE : /[1-9]/.test(text(v)) ? (v > 0 ? "+" : "−") + text(Math.abs(v)) : text(0);
 export const percent = (share, digits = 0) => !known(share) ? NONE
   : `${(share * 100).toFixed(digits).replace("-", "−")} %`;
 export const signedPercent = share => (known(share) && share > 0 ? "+" : "") + percent(share);
@@ -34,6 +38,20 @@ export const addDays = (ds, n) =>
 export const stepName = days => days === 7 ? "week" : "day";
 export const daysBetween = (from, to) => Math.round((instant(to) - instant(from)) / 86400000);
 
-/** "GROCERY" as "Grocery": departments come in capitals. */
-export const item = id => /^[A-Z][A-Z &/-]+$/.test(id) ? id.charAt(0) + id.slice(1).toLowerCase() : id;
+const spoken = word => /^[A-Z][A-Z &/'.-]+$/.test(word) ? word.charAt(0) + word.slice(1).toLowerCase() : word;
+/** "GROCERY|FLUID MILK" as "Grocery · Fluid milk": departments and categories come in capitals. */
+export const item = id => id.split("|").map(spoken).join(" · ");
+/** What a series without a history was lent, in words: the server's own, "analogues: GROCERY in stores 3, 4". */
+export const lender = method => {
+  const [, own, of] = /^(.*?)(?: and )?analogues: (.*)$/.exec(method ?? "") ?? [];
+  return of && (own ? `${own} and from ${of}` : of);
+};
+
+/** How a model forecasts, in words. */
+export const METHODS = {
+  lightgbm: "learnt from sales, promotions and prices (LightGBM)",
+  "seasonal naive": "repeats the last week that was known (seasonal naive)", naive: "repeats the last week that was known (naive)",
+};
+export const methodNamed = method => METHODS[method] ?? method ?? NONE;
+
 export const series = key => `Store ${key.store_id} · ${item(key.item_id)}`;

@@ -81,10 +81,14 @@ function draw() {
 }
 
 function banner({ degraded, degraded_reason: reason }) {
-  const text = degraded && `These forecasts are made from the last good data, up to ${day(page.view?.cutoff ?? page.status.cutoff)}. `
-    + "They can be used; what has been sold or planned since then is not in them.";
-  fill($("banner"), text && h("div", {}, h("p", {}, h("strong", {}, "Not up to date. "), text),
-    reason && h("details", {}, h("summary", {}, "For whoever looks after the system"), h("p", { class: "small" }, reason))));
+  const late = page.status.late_days, newest = day(page.view?.cutoff ?? page.status.cutoff);
+  const said = (title, text, more) => h("div", {}, h("p", {}, h("strong", {}, title), text), more);
+  fill($("banner"),
+    degraded && said("Not up to date. ", `These forecasts are made from the last good data, up to ${newest}. `
+      + "They can be used; what has been sold or planned since then is not in them.",
+    reason && h("details", {}, h("summary", {}, "For whoever looks after the system"), h("p", { class: "small" }, reason))),
+    late > 0 && said(`Sales are ${late === 1 ? "a day" : `${late} days`} late. `, `The newest are of ${newest}, and forecasts start there: `
+      + `what has been sold since is not in them, and the first days ahead may be over. Ask whoever looks after the system why no sales come in.`));
 }
 
 function header(decision) {

@@ -3,20 +3,20 @@
 import { get } from "./api.js";
 import { $, empty, failed, fill, h, loading } from "./dom.js";
 import { fileButtons } from "./files.js";
-import { day, moment, NONE, number } from "./format.js";
+import { day, methodNamed, moment, NONE } from "./format.js";
 
 export const OUTCOMES = {
-  pass: ["Keep", "nothing to do"], alert: ["Watch", "inputs changed, forecasts did not get worse"],
+  pass: ["Keep", "the model is still good: nothing to do"], alert: ["Watch", "inputs changed, forecasts did not get worse"],
   retrain: ["Retrain", "forecasts got worse or the model is old"], fall_back: ["Fall back", "no better than the naive forecast"],
   hold: ["Hold", "the data is not good enough to decide on"], insufficient: ["Wait", "too few forecasts have met their sales"],
 };
 /** Whether what serves has learnt nothing and repeats the last week. */
 export const repeats = s => /naive$/.test(s.method ?? "");
-const outcome = d => d.gate === "promote" ? { pass: "Promoted", hold: "Kept the old one" }[d.outcome] ?? d.outcome
+const outcome = d => d.gate === "promote" ? { pass: "Yes", hold: "No" }[d.outcome] ?? d.outcome
   : OUTCOMES[d.outcome]?.[0] ?? d.outcome;
-const meaning = d => d.gate === "promote" ? { pass: "the new model forecasts better", hold: "the new model is not clearly better" }[d.outcome]
+const meaning = d => d.gate === "promote" ? { pass: "it forecasts better than the one before", hold: "it is not clearly better than the one before, which stays" }[d.outcome]
   : OUTCOMES[d.outcome]?.[1];
-const GATES = { retrain: "Retrain?", promote: "Promote?" };
+const GATES = { retrain: "Keep or retrain?", promote: "Use the new model?" };
 
 export async function showModel(status) {
   const body = $("model-body");
@@ -30,12 +30,13 @@ export async function showModel(status) {
     return null;
   }
   fileButtons($("model-tools"), () => ({
-    name: "what the gates decided", columns: ["when", "question", "answer", "meaning", "figures"],
+    name: "what was decided", columns: ["when", "question", "answer", "meaning", "figures"],
     rows: decisions.map(d => [d.decided_at, GATES[d.gate] ?? d.gate, outcome(d), meaning(d) ?? "", d.reasons.join("; ")]),
   }));
   const retrain = decisions.filter(d => d.gate === "retrain");
-  fill(body, h("div", { class: "pair even" }, facts(status), h("div", {}, h("h3", {}, "Did the inputs drift?"), timeline(retrain))),
-    h("h3", {}, "What the gates decided"), list(decisions));
+  fill(body, h("div", { class: "pair even" },
+    h("div", {}, facts(status), h("h3", {}, "Are the inputs as they were?"), timeline(retrain)),
+    h("div", {}, h("h3", {}, "What was decided"), list(decisions))));
   return retrain[0] ?? null;
 }
 
@@ -46,11 +47,11 @@ function facts(s) {
     h("h3", {}, "What answers now"),
     h("dl", { class: "pairs" },
       pair("Model version", s.model_version ?? "none yet"),
-      pair("Method", s.method ?? NONE, repeats(s) && "; it repeats the last week that was known, until a new model is better"),
+      pair("How it forecasts", methodNamed(s.method), repeats(s) && ", until a new model is better"),
       pair("Has learned from sales up to", day(s.trained_cutoff)),
       pair("Sales are known up to", day(s.cutoff)),
       pair("Figures of the past are from", moment(s.published_at)),
-      pair("Data snapshot", h("code", {}, s.snapshot_id ?? NONE))),
+      pair("Number of this state of the data", h("code", {}, s.snapshot_id ?? NONE))),
     h("p", { class: "links" }, link(s.prefect_url, "Runs and schedules in Prefect"), link(s.mlflow_url, "Trainings in MLflow"),
       link(s.replay_url, "The past replayed: what each way of retraining would have cost")),
     s.replay_result && h("p", { class: "small" }, h("strong", {}, "The past replayed: "), s.replay_result.replaceAll("`", "")));
@@ -59,28 +60,29 @@ function facts(s) {
 /** One column a decision: how many of the tested inputs had drifted. */
 function timeline(decisions) {
   const tested = decisions.filter(d => Number.isFinite(d.measurements.n_features)).slice(0, 24).reverse();
-  if (!tested.length) return h("p", { class: "soft small" }, "No decision has tested them yet.");
+  if (!tested.length) return h("p", { class: "soft small" }, "They have not been compared yet.");
   const names = d => String(d.measurements.drifted ?? "").split(", ").filter(Boolean);
   const column = d => {
     const bar = h("i", { "aria-hidden": "true" });
     bar.style.height = `${Math.round((names(d).length / Math.max(1, d.measurements.n_features)) * 100)}%`;
-    const text = `${day(d.decided_at.slice(0, 10))}: ${names(d).length} of ${d.measurements.n_features} drifted`
+    const text = `${day(d.decided_at.slice(0, 10))}: ${names(d).length} of ${d.measurements.n_features} changed`
       + (names(d).length ? ` (${names(d).join(", ")})` : "") + `. ${outcome(d)}.`;
     return h("li", { title: text }, h("span", { class: "sr" }, text), bar);
   };
   const last = tested.at(-1);
+  const changed = names(last), of = last.measurements.n_features, when = day(last.decided_at.slice(0, 10));
   return h("div", { class: "drift" },
-    h("ol", { class: "timeline" }, ...tested.map(column)),
-    h("p", { class: "ends soft small", "aria-hidden": "true" }, h("span", {}, day(tested[0].decided_at.slice(0, 10))), tested.length > 1 && h("span", {}, day(last.decided_at.slice(0, 10)))),
-    h("p", { class: "small soft" }, names(last).length
-      ? `At the last decision ${names(last).length} of ${number(last.measurements.n_features)} inputs had drifted: ${names(last).join(", ")}.`
-      : `At the last decision none of ${number(last.measurements.n_features)} inputs had drifted.`));
+    h("p", { class: "small soft" }, changed.length ? `On ${when} ${changed.length} of ${of} had changed: ${changed.join(", ")}.`
+      : `On ${when} none of ${of} had changed.`),
+    tested.length > 1 && h("ol", { class: "timeline", "aria-label": "How many had changed, decision by decision" }, ...tested.map(column)),
+    tested.length > 1 && h("p", { class: "ends soft small", "aria-hidden": "true" },
+      h("span", {}, day(tested[0].decided_at.slice(0, 10))), h("span", {}, day(last.decided_at.slice(0, 10)))));
 }
 
 function list(decisions) {
-  if (!decisions.length) return empty(h("div"), "No gate has decided yet: the retrain run writes here every time.");
-  const entry = d => h("li", {}, h("time", { datetime: d.decided_at }, day(d.decided_at.slice(0, 10))), h("span", {}, GATES[d.gate] ?? d.gate),
-    h("strong", { class: `outcome ${d.outcome}` }, outcome(d)), h("div", {}, capital(meaning(d) ?? ""),
+  if (!decisions.length) return empty(h("div"), "Nothing has been decided yet: the first check of the model is still to come.");
+  const entry = d => h("li", {}, h("time", { datetime: d.decided_at }, day(d.decided_at.slice(0, 10))), h("div", {}, `${GATES[d.gate] ?? d.gate} `,
+    h("strong", { class: `outcome ${d.outcome}` }, outcome(d)), meaning(d) && h("p", { class: "soft small" }, `${capital(meaning(d))}.`),
       d.reasons.length > 0 && h("details", {}, h("summary", { "aria-label": `Figures of the decision of ${day(d.decided_at.slice(0, 10))}` }, "Figures"), h("p", { class: "soft small" }, d.reasons.join("; ")))));
   return h("ol", { class: "decisions" }, ...decisions.slice(0, 6).map(entry));
 }

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { $, failed, fill, h, settled } from "./dom.js";
 import { fileButtons } from "./files.js";
-import { day, money, number, percent, units } from "./format.js";
+import { day, lender, methodNamed, money, number, percent, units } from "./format.js";
 
 const FIELDS = [
   { id: "service", label: "Should last", min: 50, max: 99.5, step: .5, value: 95, unit: "times in 100" },
@@ -78,6 +78,8 @@ function result(answer, currency) {
   return [
     h("p", { class: "big" }, h("strong", {}, o.order_quantity > 0 ? `Order ${units(o.order_quantity)}` : "Order nothing"),
       h("span", { class: "soft" }, ` so that it lasts until ${day(answer.until)}, ${percent(answer.service_level, answer.service_level > .99 ? 1 : 0)} of the time`)),
+    lender(o.method) && h("p", { class: "warning" }, `A new series: its sales are borrowed from ${lender(o.method)}.`),
+    stock(o),
     h("dl", { class: "pairs" },
       pair("Stock to reach", units(o.order_up_to)),
       pair("Expected to sell by then", units(o.expected_demand)),
@@ -85,5 +87,27 @@ function result(answer, currency) {
       pair("Expected to be missing", units(o.expected_shortage)),
       pair("Expected to be left", units(o.expected_leftover)),
       o.expected_cost !== null && pair("Expected cost of both", money(o.expected_cost, currency))),
+    h("details", {}, h("summary", {}, "How it is reckoned"), h("p", { class: "soft small" },
+      `Model ${answer.model_version} ${methodNamed(answer.method)}. It forecasts not only what is expected to sell from ${day(answer.since)} to `
+      + `${day(answer.until)} but how likely each other amount is. The stock to reach is the amount that sales of these days together exceed `
+      + `only ${number((1 - answer.service_level) * 100)} times in 100; what is on hand and on order is taken off. What an empty shelf hid is not in it.`)),
   ];
+}
+
+/** The stock to reach as a bar: what is expected to sell, the safety above it, and what is there. */
+function stock(o) {
+  const most = Math.max(o.order_up_to, o.on_hand, 1e-9), expected = Math.min(o.expected_demand, o.order_up_to);
+  const part = (css, from, to) => {
+    const node = h("i", { class: css });
+    node.style.left = `${(from / most) * 100}%`;
+    node.style.width = `${((to - from) / most) * 100}%`;
+    return node;
+  };
+  const key = (css, name, amount) => h("li", {}, h("i", { class: `key ${css}` }), `${name} ${number(amount)}`);
+  return h("div", { class: "stock" },
+    h("span", { class: "track", "aria-hidden": "true" }, part("sells", 0, expected), part("safety", expected, o.order_up_to),
+      o.on_hand > 0 && part("there", 0, o.on_hand)),
+    h("ul", { class: "amounts" }, key("sells", "Expected to sell", o.expected_demand),
+      o.order_up_to > expected && key("safety", "Kept for safety", o.order_up_to - expected),
+      o.on_hand > 0 && key("there", "On hand and on order", o.on_hand)));
 }

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { $, failed, fill, h, table } from "./dom.js";
 import { fileButtons } from "./files.js";
-import { addDays, day, number, NONE, series, signed, stepName } from "./format.js";
+import { addDays, day, number, NONE, series, stepName, units } from "./format.js";
 
 const REASONS = ["Unplanned promotion", "Event nearby", "Delivery problem", "New or dropped goods", "Weather", "Other"];
 
@@ -73,7 +73,7 @@ export function override(context, redraw) {
       { name: "Forecast, units", number: true, text: o => number(o.baseline) },
       { name: "Sold, units", number: true, text: o => number(o.actual) },
       { name: "Worth it?", text: o => o.value_added === null || o.value_added === undefined ? "not over yet"
-        : `${o.value_added >= 0 ? "yes" : "no"}, ${signed(o.value_added)} units nearer` },
+        : o.value_added >= 0 ? `yes, ${units(o.value_added)} nearer` : `no, ${units(-o.value_added)} farther off` },
       { name: "Why", text: o => o.reason }, { name: "By", text: o => o.author ?? NONE },
       { name: "Counts until", text: o => `${day(o.expires_at.slice(0, 10))}${o.active ? "" : ", over"}` },
     ], own));

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { $, fill, h, table } from "./dom.js";
-import { dayNamed, daysBetween, number, stepName, units } from "./format.js";
+import { dayNamed, daysBetween, lender, number, stepName, units } from "./format.js";
 
 const LEVELS = [0.025, 0.1, 0.5, 0.9, 0.975];
 const HISTORY_DAYS = 365;
@@ -23,7 +23,7 @@ export async function readSeries(key, lead, signal) {
   return {
     key, lead, answer: answer.value, cutoff: forecast.cutoff, ahead: forecast.days,
     step: daysBetween(forecast.cutoff, forecast.days[0].ds),
-    method: forecast.method ?? null,
+    lender: lender(forecast.method),
     sold: past.days, earlier: lead ? past.forecasts : [], plan: past.planned ?? [],
     historyError: history.reason ?? null, changed: null,
   };
@@ -62,8 +62,8 @@ export function showTotals(view) {
     tile(`Next ${view.ahead.length * step} days`, units(sum(view.ahead, d => d.y_hat)), "expected"),
     tile(step === 7 ? `Week to ${dayNamed(next.ds)}` : dayNamed(next.ds), units(next.y_hat), `likely ${number(next.quantiles["0.1"])} to ${number(next.quantiles["0.9"])}`)),
   view.historyError && h("p", { class: "warning" }, `What was sold can't be shown. ${view.historyError.message}`),
-  view.method?.startsWith("analogues") && h("p", { class: "warning" },
-    `This series has no history of its own. Its forecast is borrowed (${view.method}) and its likely range is wider.`));
+  view.lender && h("p", { class: "warning" }, "This series is new and has no history of its own. Its forecast is borrowed from "
+    + `${view.lender}. Its likely range is wider for it: it holds how far such guesses were off for series that are known.`));
 }
 
 const COLUMNS = [

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { $, failed, fill, h, loading } from "./dom.js";
 import { fileButtons } from "./files.js";
-import { day, dayNamed, dayShort, number, signed, units } from "./format.js";
+import { day, dayNamed, dayShort, lender, number, signed, units } from "./format.js";
 
 const CAUSES = {
   "new actuals": "New sales", "revised data": "Corrected sales", "changed plan": "Changed promotion plan", "new model": "New model version",
@@ -43,6 +43,7 @@ const when = a => a.since === a.until ? `on ${dayShort(a.since)}` : `from ${dayS
 function drivers(a) {
   return [
     h("p", {}, h("strong", {}, units(a.y_hat)), ` expected ${when(a)}`),
+    a.analogues && h("p", { class: "soft small" }, `A new series: what drives it was borrowed from ${lender(a.analogues)}.`),
     steps("An average series and day", a.base, a.drivers.map(d => [capital(d.name), d.units]), a.y_hat, "This forecast"),
   ];
 }

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -41,7 +41,9 @@ def write_state(state: Path) -> None:
     frames = {
         "forecasts": pl.DataFrame([past(k, n) for k in SOLD for n in range(20)]),
         "plan": pl.DataFrame(plan, schema=PLAN, orient="row").drop("known_at"),
-        "accuracy": pl.DataFrame([*scores("total"), *scores("store"), *scores("item")]),
+        "accuracy": pl.DataFrame(
+            [row for level in ("total", "store", "department", "item") for row in scores(level)]
+        ),
         "figures": pl.DataFrame(
             {
                 "model": ["1"],
@@ -81,13 +83,18 @@ def past(key: tuple[str, str], n: int) -> dict[str, object]:
 
 
 def scores(level: str) -> list[dict[str, object]]:
-    nodes = {"total": [None], "store": [k[0] for k in SOLD], "item": [k[1] for k in SOLD]}[level]
+    nodes: list[str | None] = {
+        "total": [None],
+        "store": [store for store, _ in SOLD],
+        "department": ["DELI", "FROZEN"],
+        "item": [item for _, item in SOLD],
+    }[level]
     return [
         {
             "level": level,
             "store_id": node if level == "store" else None,
             "item_id": node if level == "item" else None,
-            "department": None,
+            "department": node if level == "department" else None,
             "model": model,
             "weeks": 4,
             "units": 500.0,
@@ -121,6 +128,7 @@ class Shop:
     url: str
     online: OnlineRows
     service: ForecastService
+    now: datetime = NOW
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +139,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     online.rows = {key: ("s1", str(CUTOFF), 10.0) for key in [EVIL, FORMULA, *SHOPS]}
     service = ForecastService(load=ArithmeticModel, reader=lambda _settings: online.read)
     service.configure({"state_dir": str(state), "version": "1", "champion": str(state / "1")})
-    api = create_api(service, clock=lambda: NOW)
+    found = Shop("", online, service)
+    api = create_api(service, clock=lambda: found.now)
     server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    yield Shop(
-        f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/", online, service
-    )
+    found.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    yield found
     server.should_exit = True
     thread.join()
 

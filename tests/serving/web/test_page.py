@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
 from serving import keys
 
@@ -184,24 +184,12 @@ def test_order_drivers_and_decisions_are_downloaded_as_well(visit: Visit, shop: 
     for section, first, shown in (
         ("orders", "store,item,order units", "100,ITEM 01,"),
         ("why", "what,units,from,to", "This forecast,"),
-        ("model", "when,question,answer", "Retrain?,"),
+        ("model", "when,question,answer", "Keep or retrain?,"),
     ):
         with page.expect_download() as text:
             page.locator(f"#{section}-tools").get_by_role("button", name="CSV").click()
         content = Path(text.value.path()).read_text(encoding="utf-8-sig")
         assert content.startswith(first) and shown in content, section
-
-
-def test_a_series_without_history_says_whose_it_borrowed(visit: Visit, shop: Shop) -> None:
-    def as_new(route: Route) -> None:
-        answer = route.fetch().json()
-        answer["forecasts"][0]["method"] = "analogues: ITEM 01 in stores 3, 4"
-        route.fulfill(json=answer)
-
-    visit.page.route("**/v1/forecasts", as_new)
-    page = visit.open(f"{shop.url}?store=100&item=ITEM+01")
-    expect(page.locator("#totals")).to_contain_text("no history of its own")
-    expect(page.locator("#totals")).to_contain_text("analogues: ITEM 01 in stores 3, 4")
 
 
 PHONE = {"viewport": {"width": 390, "height": 844}}

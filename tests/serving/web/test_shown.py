@@ -1,9 +1,13 @@
 """What the planner's page draws, says in plain words and puts on paper."""
 
+import zipfile
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Page, Route, expect
 
 from ..conftest import CUTOFF
 from .conftest import Shop, Visit
@@ -58,7 +62,7 @@ def test_an_override_is_drawn_while_it_counts_and_downloaded(visit: Visit, shop:
     assert page.locator("#chart svg path.set").get_attribute("d") == ""
 
 
-def ended(route) -> dict[str, object]:
+def ended(route: Route) -> dict[str, Any]:
     told = route.fetch().json()
     return {**told, "overrides": [{**o, "active": False} for o in told["overrides"]]}
 
@@ -90,3 +94,119 @@ def test_paper_has_bars_colours_and_what_the_order_rests_on(visit: Visit, shop: 
     expect(page.locator("#orders-form")).to_be_hidden()
     style = "getComputedStyle(document.querySelector('.track i')).printColorAdjust"
     assert page.evaluate(style) == "exact"
+
+
+def downloaded(page: Page, section: str, kind: str) -> bytes:
+    with page.expect_download() as file:
+        page.locator(f"#{section}-tools").get_by_role("button", name=kind).click()
+    return Path(file.value.path()).read_bytes()
+
+
+def test_accuracy_is_told_by_department_and_taken_along(visit: Visit, shop: Shop) -> None:
+    page = visit.open(shop.url + ITEM)
+    page.locator("#accuracy").get_by_role("button", name="By department").click()
+    rows = page.locator("#accuracy tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("Deli")
+    expect(rows.first).to_contain_text("20.0")  # units off in 100
+    expect(rows.first).to_contain_text("▲ 10.0")  # better than naive
+    expect(rows.first).to_contain_text("+5.0 too high")
+    lines = downloaded(page, "accuracy", "CSV").decode("utf-8-sig").splitlines()
+    assert lines[0].startswith("department,units sold,value") and lines[1].startswith("DELI,500,")
+    with zipfile.ZipFile(BytesIO(downloaded(page, "accuracy", "Excel"))) as book:
+        assert b"FROZEN" in book.read("xl/sharedStrings.xml")
+
+
+def test_exceptions_are_taken_along_as_they_are_shown(visit: Visit, shop: Shop) -> None:
+    page = visit.open(shop.url + ITEM)
+    page.locator("#kind").select_option("promotion")
+    expect(page.locator(".exceptions li").first).to_contain_text("Promotion ahead")
+    expect(page.locator(".exceptions li")).to_have_count(6)
+    lines = downloaded(page, "exceptions", "CSV").decode("utf-8-sig").splitlines()
+    assert len(lines) == 1 + 6 and all(",Promotion ahead," in line for line in lines[1:])
+    with zipfile.ZipFile(BytesIO(downloaded(page, "exceptions", "Excel"))) as book:
+        assert b"Promotion ahead" in book.read("xl/sharedStrings.xml")
+
+
+SCORED = {
+    "store_id": "100",
+    "item_id": "ITEM 01",
+    "since": "2017-09-01",
+    "until": "2017-09-03",
+    "units": 12.0,
+    "baseline": 8.0,
+    "reason": "Weather: hot",
+    "author": "ann",
+    "active": False,
+    "override_id": "o",
+    "created_at": "2017-08-31T08:00:00Z",
+    "expires_at": "2017-09-04T00:00:00Z",
+}
+
+
+def test_an_override_whose_days_are_over_says_whether_it_was_worth_it(
+    visit: Visit, shop: Shop
+) -> None:
+    worth = {**SCORED, "actual": 36.0, "value_added": 9.0}
+    told = [worth, {**SCORED, "actual": 20.0, "value_added": -4.0}]
+    answer = {"published_at": "2017-09-11T12:00:00Z", "overrides": told}
+    visit.page.route("**/v1/overrides", lambda route: route.fulfill(json=answer))
+    page = visit.open(shop.url + ITEM)
+    rows = page.locator("#overrides tbody tr")
+    expect(rows.nth(0)).to_contain_text("yes, 9 units nearer")
+    expect(rows.nth(1)).to_contain_text("no, 4 units farther off")
+    expect(page.locator(".stairs")).to_contain_text("2 are over: 5 units nearer than the forecast")
+
+
+def test_an_order_shows_what_is_for_safety_and_how_it_is_reckoned(visit: Visit, shop: Shop) -> None:
+    page = visit.open(shop.url + ITEM)
+    expect(page.locator("#orders .stock")).to_contain_text("Kept for safety")
+    page.locator("#orders-body summary").click()
+    expect(page.locator("#orders-body details")).to_contain_text("Model 1 arithmetic.")
+    expect(page.locator("#orders-body details")).to_contain_text("only 5 times in 100")
+
+
+BORROWED = "analogues: ITEM 01 in stores 3, 4 and 2 more"
+
+
+def as_new(route: Route) -> None:
+    """The answer about a series as it is about one without a history."""
+    told, asked = route.fetch().json(), route.request.url
+    if "/v1/series?" in asked:
+        told["series"] = [{**s, "cold": s["item_id"] == "ITEM 01"} for s in told["series"]]
+    elif asked.endswith("/v1/exceptions?limit=6"):
+        told["exceptions"][0] |= {"kind": "new", "reason": "New: sold first on 2017-09-08."}
+    elif asked.endswith("/v1/explanations"):
+        told["analogues"] = BORROWED
+    else:
+        told["forecasts" if "forecasts" in told else "orders"][0]["method"] = BORROWED
+    route.fulfill(json=told)
+
+
+def test_a_new_series_says_everywhere_whose_sales_it_borrowed(visit: Visit, shop: Shop) -> None:
+    for path in ("series?*", "exceptions?limit=6", "explanations", "forecasts", "orders"):
+        visit.page.route(f"**/v1/{path}", as_new)
+    page = visit.open(shop.url + ITEM)
+    words = "borrowed from ITEM 01 in stores 3, 4 and 2 more"
+    expect(page.locator("#totals")).to_contain_text(words)
+    expect(page.locator("#totals")).to_contain_text("likely range is wider")
+    expect(page.locator("#orders-body")).to_contain_text(words)
+    expect(page.locator("#why-body")).to_contain_text(words)
+    expect(page.locator(".exceptions li").first).to_contain_text("New")
+    page.locator("#find").fill("100 item 01")
+    expect(page.locator("#found .tag")).to_have_text("new")
+
+
+@pytest.mark.parametrize("days", [1, 5])
+def test_sales_that_do_not_come_in_are_told_above_everything(
+    visit: Visit, shop: Shop, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    live = shop.service.settings.model_copy(update={"mode": "live"})
+    monkeypatch.setattr(shop.service._source, "settings", live)
+    page = visit.open(shop.url + ITEM)
+    expect(page.locator("#banner")).to_have_text("")
+    monkeypatch.setattr(shop, "now", shop.now + timedelta(days=days + 1))
+    page = visit.open(shop.url + ITEM)
+    late = "Sales are a day late." if days == 1 else "Sales are 5 days late."
+    expect(page.locator("#banner")).to_contain_text(late)
+    expect(page.locator("#banner")).to_contain_text("The newest are of 10 Sept 2017")

@@ -1,6 +1,6 @@
 """What the planner's page says when something is missing, down or forbidden."""
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from serving import keys
 
@@ -67,3 +67,37 @@ def test_a_server_with_keys_asks_for_one_and_keeps_it_for_the_tab(visit: Visit, 
         assert key not in " ".join(visit.asked)
     finally:
         shop.service.settings.api_keys_path.unlink()
+
+
+def test_what_is_not_there_yet_says_so_and_is_no_error(visit: Visit, shop: Shop) -> None:
+    nothing = dict.fromkeys(("exceptions", "rows", "figures", "decisions", "overrides"), ())
+    told = {**nothing, "published_at": None, "since": None, "until": None, "count": 0}
+    for path in ("exceptions", "accuracy", "decisions", "overrides"):
+        visit.page.route(f"**/v1/{path}*", lambda route: route.fulfill(json=told))
+    page = visit.open(shop.url)
+    for section, words in (
+        ("exceptions", "Nothing stands out"),
+        ("accuracy", "No forecast has met its sales yet"),
+        ("model", "Nothing has been decided yet"),
+        ("override", "No override for this series"),
+    ):
+        expect(page.locator(f"#{section}-body")).to_contain_text(words)
+    expect(page.locator("#series-title")).to_contain_text("Store")  # the first of the list
+    assert page.locator("[role=alert]").count() == 0
+
+
+def test_what_is_on_its_way_is_grey_bars_until_it_is_there(visit: Visit, shop: Shop) -> None:
+    held = list[Route]()
+    visit.page.route("**/v1/accuracy*", lambda route: held.append(route))
+    visit.page.route("**/v1/explanations", lambda route: held.append(route))
+    visit.page.goto(f"{shop.url}?store=100&item=ITEM+01")
+    expect(visit.page.locator("#chart svg")).to_be_visible()
+    for section in ("accuracy", "why"):
+        body = visit.page.locator(f"#{section}-body")
+        expect(body).to_have_attribute("aria-busy", "true")
+        expect(body.locator(".skeleton")).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(visit.page.locator("#accuracy tbody tr").first).to_be_visible()
+    expect(visit.page.locator("#why .steps").first).to_be_visible()
+    assert visit.page.locator(".skeleton, [aria-busy]").count() == 0
