@@ -115,10 +115,15 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "HAPROXY_SERVER_STATE_BASE": ray_dir,
         "HAPROXY_SERVER_STATE_FILE": f"{ray_dir}/servers",
     }
-    fast = {"ENABLE_HA_PROXY": "1", "THROUGHPUT_OPTIMIZED": "1"}
-    # Counted by the replica. HAProxy would send a line to a Python process for every request, and
-    # under overload that process would take the processor from the answers for those refused.
-    fast["HAPROXY_METRICS_ENABLED"] = "0"
+    fast = {
+        "ENABLE_HA_PROXY": "1",
+        "THROUGHPUT_OPTIMIZED": "1",
+        # The profile's 1,000 lines would keep the last requests out of the log until others come.
+        "REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        # Counted by the replica. HAProxy would send a line to a Python process for every request,
+        # and under overload that process would take the processor from the answers.
+        "HAPROXY_METRICS_ENABLED": "0",
+    }
     env["SHELFCAST_HAPROXY"] = str(Path(haproxy.origin).parent / "bin" / "haproxy")
     return env | {f"RAY_SERVE_{k}": str(v) for k, v in (fast | ports | files).items()}
 

@@ -111,3 +111,43 @@ def test_a_killed_run_leaves_whole_steps_and_the_next_one_finishes(
 
     undisturbed = load(settings.model_copy(update={"state_dir": tmp_path / "undisturbed"}), frames)
     assert load(settings, frames) == undisturbed
+
+
+FULL = """
+import resource, sys
+from datetime import datetime
+from pathlib import Path
+import polars as pl
+from data import ingest
+from data.settings import Settings
+from data.warehouse import connect
+
+folder, state, as_of, room = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+settings = Settings(_env_file=None, state_dir=state)
+with connect(settings) as con:
+    batch = ingest.land(con, settings, pl.read_parquet(folder / "sales.parquet"),
+                        source="csv", as_of=datetime.fromisoformat(as_of))
+    ingest.publish(con, batch, [("quantity is missing", "y IS NULL")],
+                   pl.read_parquet(folder / "plan.parquet"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("room", "says"), [(500_000, "Failed to commit"), (1_000_000, "Failed to create checkpoint")]
+)
+def test_a_disk_that_fills_up_fails_the_run_and_the_next_one_finishes(
+    tmp_path, settings, frames, room, says
+):
+    sales, plan = frames
+    sales.write_parquet(tmp_path / "sales.parquet")
+    plan.write_parquet(tmp_path / "plan.parquet")
+    run = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path, settings.state_dir, AS_OF.isoformat(), str(room)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1 and says in run.stderr
+    undisturbed = load(settings.model_copy(update={"state_dir": tmp_path / "undisturbed"}), frames)
+    assert load(settings, frames) == undisturbed

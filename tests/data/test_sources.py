@@ -161,6 +161,26 @@ def test_a_truncated_parquet_file_is_refused_in_one_sentence(con, settings, tmp_
     assert "\n" not in str(caught.value)
 
 
+def test_a_parquet_file_with_a_flipped_bit_is_read_or_refused_and_nothing_else(
+    con, settings, tmp_path
+):
+    rows = [(f"{k % 7}", f"ITEM {k % 5}", date(2017, 1, 1), float(k)) for k in range(60)]
+    file = tmp_path / "sales.parquet"
+    pl.DataFrame(rows, schema=["store_id", "item_id", "ds", "y"], orient="row").write_parquet(file)
+    whole, refused = file.read_bytes(), 0
+    for bit in range(0, len(whole) * 8, len(whole) // 20):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        try:
+            assert read(con, settings, str(file), source="parquet").height == 60
+        except SourceError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 20
+    assert con.execute("SELECT count(*) FROM sales").fetchall() == [(0,)]
+
+
 @pytest.mark.parametrize("source", ["csv", "parquet", "completejourney"])
 def test_a_missing_file_is_named(con, settings, tmp_path, source):
     path = str(tmp_path / "nowhere")

@@ -8,11 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from data.settings import ROOT, Settings
+from data.warehouse import connect, query
+from demo import Prefect
 from stack.processes import families, read
 from stack.programs import environment
 
@@ -68,3 +72,24 @@ def demo(running: Settings) -> Iterator[str]:
         yield done.stdout
     finally:
         subprocess.run([sys.executable, "-m", "stack", "down"], cwd=ROOT, env=env, timeout=120)
+
+
+@pytest.fixture
+def prefect(running: Settings, demo: str) -> Prefect:
+    return Prefect(running)
+
+
+@pytest.fixture
+def api(running: Settings, demo: str) -> httpx.Client:
+    return httpx.Client(base_url=running.serve_url, timeout=15)
+
+
+@pytest.fixture
+def series(api: httpx.Client) -> dict[str, str]:
+    first: dict[str, str] = api.get("/v1/series").raise_for_status().json()["series"][0]
+    return first
+
+
+def decision(settings: Settings, gate: str) -> dict[str, Any]:
+    with connect(settings) as con:
+        return query(con, "latest_decision", gate=gate).row(0, named=True)

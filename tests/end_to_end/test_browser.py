@@ -1,5 +1,6 @@
 """The planner's page of the real stack in a real browser, as a planner uses it."""
 
+import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -36,9 +37,14 @@ def test_a_planner_finds_a_series_tries_a_promotion_and_takes_the_figures_along(
         page.get_by_label("Products in the mailer").press("End")
         expect(page.locator(".delta strong")).to_contain_text("units")
         expect(page.locator(".legend")).to_contain_text("What if")
+        page.get_by_role("button", name="As planned").click()
+        page.locator("#whatif-price").press("Home")
+        moved = re.compile(r"^[+−][\d,.]*[1-9][\d,.]* units$")
+        expect(page.locator(".delta strong")).to_have_text(moved)
         expect(page.locator("#accuracy tbody")).to_contain_text("367")
         expect(page.locator("#orders .big")).to_contain_text("Order")
         expect(page.locator("#why .steps").first).to_contain_text("This forecast")
+        expect(page.locator("#why")).to_contain_text("Since the run of")
         expect(page.locator("#model .decisions li").first).to_be_visible()
 
         files = page.locator("#series-files")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +28,9 @@ from models.forecaster import Forecaster
 from stack.processes import find, read
 from stack.programs import MLFLOW, PREFECT, environment
 
-from .conftest import listening
+from .conftest import decision, listening
 
 pytestmark = pytest.mark.end_to_end
-
-
-@pytest.fixture
-def prefect(running: Settings, demo: str) -> Prefect:
-    return Prefect(running)
-
-
-@pytest.fixture
-def api(running: Settings, demo: str) -> httpx.Client:
-    return httpx.Client(base_url=running.serve_url, timeout=15)
-
-
-@pytest.fixture
-def series(api: httpx.Client) -> dict[str, str]:
-    first: dict[str, str] = api.get("/v1/series").raise_for_status().json()["series"][0]
-    return first
-
-
-def decision(settings: Settings, gate: str) -> dict[str, Any]:
-    with connect(settings) as con:
-        return query(con, "latest_decision", gate=gate).row(0, named=True)
 
 
 def _decisions(con: Connection) -> int:
@@ -158,21 +137,40 @@ def test_the_registry_holds_a_whole_run(running: Settings, demo: str) -> None:
     assert 1 <= run.data.metrics["trials"] <= running.trials
 
 
-def test_a_served_forecast_is_the_model_on_the_stored_features(
-    running: Settings, api: httpx.Client, series: dict[str, str]
+def direct(
+    settings: Settings, answer: dict[str, Any], series: dict[str, str], changes: pl.DataFrame
+) -> pl.DataFrame:
+    """What the version of an answer makes in Python of the stored features and a changed plan."""
+    one = answer["forecasts"][0]
+    cutoff = date.fromisoformat(one["cutoff"])
+    features = features_as_known(settings, pl.DataFrame([series]), [cutoff])
+    plan = pl.read_parquet(settings.snapshots_dir / one["snapshot_id"] / "plan.parquet")
+    plan = plan.with_columns(price=pl.lit(None, pl.Float64))
+    plan = plan.update(changes, on=[*KEYS, "ds"], how="full")
+    model = Forecaster.load(settings.champions_dir / answer["model_version"])
+    return model.forecast(features, plan, 28)
+
+
+@pytest.mark.parametrize("change", [{}, {"display": 5.0, "mailer": 3.0, "price": 1.75}])
+def test_a_served_forecast_is_the_model_on_the_stored_features_and_the_changed_plan(
+    running: Settings, api: httpx.Client, series: dict[str, str], change: dict[str, float]
 ) -> None:
+    cutoff = running.first_cutoff + timedelta(days=28)
+    days = [cutoff + timedelta(days=k) for k in (2, 3, 9)] if change else []
     body = {"series": [series], "horizon": 28, "quantiles": [0.1, 0.9]}
+    body["what_if"] = [{"ds": str(day), **change} for day in days]
     answer = api.post("/v1/forecasts", json=body).raise_for_status().json()
     one = answer["forecasts"][0]
-    cutoff = running.first_cutoff + timedelta(days=28)
     assert one["cutoff"] == str(cutoff)
-    features = features_as_known(running, pl.DataFrame([series]), [cutoff])
-    folder = running.snapshots_dir / one["snapshot_id"]
-    plan = pl.read_parquet(folder / "plan.parquet")
-    model = Forecaster.load(running.champions_dir / answer["model_version"])
-    direct = model.forecast(features, plan, 28)
-    assert [d["y_hat"] for d in one["days"]] == pytest.approx(direct["y_hat"].to_list())
-    assert [d["quantiles"]["0.9"] for d in one["days"]] == pytest.approx(direct["q0.9"].to_list())
+    rows = [{**series, "ds": day, **change} for day in days]
+    types = {**dict.fromkeys(KEYS, pl.String), "ds": pl.Date, **dict.fromkeys(change, pl.Float64)}
+    made = direct(running, answer, series, pl.DataFrame(rows, schema=types))
+    assert [d["y_hat"] for d in one["days"]] == pytest.approx(made["y_hat"].to_list())
+    assert [d["quantiles"]["0.9"] for d in one["days"]] == pytest.approx(made["q0.9"].to_list())
+    if change:
+        pairs = zip(one["days"], one["baseline"], strict=True)
+        moved = {new["ds"] for new, old in pairs if new["y_hat"] != old["y_hat"]}
+        assert moved and moved <= {str(day) for day in days}
 
 
 @pytest.mark.parametrize("horizon", [0, 29])
@@ -244,8 +242,14 @@ def test_everything_listens_on_loopback_only(running: Settings, demo: str) -> No
     assert addresses and all(a.startswith("127.0.0.1:") for a in addresses), addresses
 
 
+def assert_forecasts_are_served(api: httpx.Client) -> None:
+    """Of all series, so that no answer that was kept is given, and soon."""
+    answer = api.post("/v1/forecasts", json={"level": "store", "horizon": 7}).raise_for_status()
+    assert not answer.json()["degraded"] and answer.elapsed < timedelta(seconds=5)
+
+
 def test_a_prefect_server_that_hangs_is_named_with_what_to_do(
-    running: Settings, prefect: Prefect
+    running: Settings, prefect: Prefect, api: httpx.Client
 ) -> None:
     record = read(running)
     assert record is not None
@@ -253,6 +257,7 @@ def test_a_prefect_server_that_hangs_is_named_with_what_to_do(
     assert server is not None
     server.suspend()
     try:
+        assert_forecasts_are_served(api)
         done = subprocess.run(
             [sys.executable, "demo.py"],
             cwd=ROOT,
@@ -270,7 +275,7 @@ def test_a_prefect_server_that_hangs_is_named_with_what_to_do(
 
 
 def test_a_mlflow_server_that_is_gone_fails_the_run_in_one_sentence(
-    running: Settings, prefect: Prefect
+    running: Settings, prefect: Prefect, api: httpx.Client
 ) -> None:
     record = read(running)
     assert record is not None
@@ -282,6 +287,7 @@ def test_a_mlflow_server_that_is_gone_fails_the_run_in_one_sentence(
     try:
         with pytest.raises(RunFailed, match=r"MLflow server at .* does not answer; start it with"):
             follow(prefect, "deploy/deploy", {})
+        assert_forecasts_are_served(api)
     finally:
         for process in stopped:
             process.resume()

@@ -1,5 +1,8 @@
 """The real Feast on files of the test's own."""
 
+import signal
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import polars as pl
@@ -104,6 +107,49 @@ def test_an_unknown_series_is_named(filled: Settings) -> None:
 def test_an_older_cutoff_does_not_overwrite_a_newer_one(filled: Settings) -> None:
     with pytest.raises(store.StaleFeatures, match="would replace newer values"):
         store.materialize(filled, CUTOFF - timedelta(days=1))
+
+
+KILLED = """
+import os, signal, sys
+from datetime import date
+from data.settings import Settings
+from feast.infra.online_stores.sqlite import SqliteOnlineStore
+from feature_repo import store
+
+write, left = SqliteOnlineStore.online_write_batch, int(sys.argv[2])
+
+def write_or_die(*given, **named):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*given, **named)
+
+SqliteOnlineStore.online_write_batch = write_or_die
+store.materialize(Settings(_env_file=None, state_dir=sys.argv[1]), date.fromisoformat(sys.argv[3]))
+"""
+
+
+def test_a_load_that_was_killed_between_views_is_finished_by_the_next_one(
+    filled: Settings, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame
+) -> None:
+    cutoff, keys = CUTOFF + timedelta(days=1), list(series.iter_rows())
+    rows = feature_rows(sales, plan, series, cutoff=cutoff, snapshot_id="next", steps=Steps())
+    for view, frame in rows.items():
+        created = known_at_morning(cutoff, filled.timezone)
+        store.write_offline(filled, view, frame, cutoff=cutoff, created=created)
+    command = [sys.executable, "-c", KILLED, filled.state_dir, "1", str(cutoff)]
+    run = subprocess.run(command, check=False, capture_output=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    left = store.online_features(store.open_store(filled), keys)["cutoff"].unique().to_list()
+    assert len(left) == 1  # whole views only: no series is ahead of another
+
+    store.materialize(filled, cutoff)
+    online = store.online_features(store.open_store(filled), keys)
+    offline = features_as_known(filled, series, [cutoff])
+    table = parity(online, offline.with_columns(pl.col("cutoff").cast(pl.String)))
+    assert table["different"].sum() == 0
+    assert online["cutoff"].unique().to_list() == [str(cutoff)]
 
 
 def test_a_cutoff_without_rows_is_named(filled: Settings, series: pl.DataFrame) -> None:
