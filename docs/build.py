@@ -78,7 +78,10 @@ def pdfs() -> None:
             "typst",
             format="gfm-raw_html+yaml_metadata_block+implicit_figures+smart",
             outputfile=str(source),
-            extra_args=["--template", str(folder / _template(name)), "--wrap=none"],
+            extra_args=[
+                *("--template", str(folder / _template(name)), "--wrap=none"),
+                "--shift-heading-level-by=-1",  # in Markdown the title has level 1
+            ],
         )
         typst.compile(
             source, output=folder / "pdf" / f"{name}.pdf", root=DOCS, ignore_system_fonts=True
