@@ -206,7 +206,7 @@ def level_error(known: pl.DataFrame, calibration: Calibration) -> list[float]:
 def widened(calibration: Calibration, level_error: Sequence[float]) -> Calibration:
     """The calibration of series whose level is guessed: its error adds to the dispersion.
 
-    The error of a guess hardly depends on the item, so that no item has a multiple of its own.
+    The error of a guess hardly depends on the series, so that none has a multiple of its own.
     """
     wider = [d + e for d, e in zip(calibration.dispersion, level_error, strict=True)]
-    return replace(calibration, dispersion=wider, items={})
+    return replace(calibration, dispersion=wider, items={}, series={})

@@ -1,20 +1,23 @@
 """Predictive distributions from out-of-sample errors: conformal, by volume of forecast and lead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from data.schema import KEYS
 from models import counts
 from models.dataset import Matrix
 
 TIERS, LEADS = 10, 4
 SEED = 1
 LEAST = 200  # days that a cell is calibrated on; fewer tiers when there are fewer days
-TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)  # what an item's dispersion may be of that of its tier
+TIMES = tuple(2 ** (k / 2) for k in range(-6, 7))  # multiples of a dispersion that are tried
+ITEM_SPREAD, SERIES_SPREAD = 1.0, 0.6  # deviations of log2 of a multiple before anything is seen
+PARTS = 4  # of a doubling that multiples are rounded to: few of them need few tables
 GRID = (0.0, 0.005, 0.01, 0.025, *(k / 20 for k in range(1, 20)), 0.975, 0.99, 0.995, 1.0)
 
 
@@ -23,8 +26,9 @@ class Calibration:
     """How far actuals fell from forecasts; plain lists, kept in the manifest.
 
     A forecast belongs to a tier by its volume (`edges`, units, ascending) and to one of the LEADS
-    equal parts of the `horizon`. `dispersion` (tiers) is that of models.counts, `items` what it is
-    multiplied by, by item; one that is not there has 1. `ranks` (tiers, leads, GRID) says which
+    equal parts of the `horizon`. `dispersion` (tiers) is that of models.counts. `series` says what
+    it is multiplied by, by store and item, `items` the same of an item in stores where it has no
+    multiple of its own; an item that is not there has 1. `ranks` (tiers, leads, GRID) says which
     probability of that distribution was not exceeded by a share GRID of the actuals.
     """
 
@@ -33,17 +37,20 @@ class Calibration:
     dispersion: list[float]
     items: dict[str, float]
     ranks: list[list[list[float]]]
+    series: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def tiers(self, y_hat: Matrix) -> NDArray[np.intp]:
         """Tier of each forecast (n,)."""
         return np.searchsorted(np.asarray(self.edges), y_hat, side="right")
 
-    def times(self, items: pl.Series) -> Matrix:
-        """What the dispersion of each item (n,) is multiplied by."""
-        return np.array([self.items.get(item, 1.0) for item in items.to_list()])
+    def times(self, rows: pl.DataFrame) -> Matrix:
+        """What the dispersion of each row's series (store_id, item_id) is multiplied by, (n,)."""
+        pairs = zip(rows["store_id"].to_list(), rows["item_id"].to_list(), strict=True)
+        usual, own, none = self.items, self.series, dict[str, float]()
+        return np.array([own.get(s, none).get(i, usual.get(i, 1.0)) for s, i in pairs])
 
     def spread(self, y_hat: Matrix, times: Matrix) -> Matrix:
-        """Dispersion around each forecast (n,), of items whose multiples are `times` (n,)."""
+        """Dispersion around each forecast (n,), of series whose multiples are `times` (n,)."""
         return np.asarray(self.dispersion)[self.tiers(y_hat)] * times
 
     def cells(self, y_hat: Matrix, step: NDArray[np.int_]) -> tuple[NDArray[np.intp], Matrix]:
@@ -57,10 +64,10 @@ class Calibration:
 
 
 def calibrate(scored: pl.DataFrame, *, horizon: int, seed: int = SEED) -> Calibration:
-    """Calibration from days that the model had not seen: (item_id, y, y_hat, step in 1…horizon).
+    """Calibration from days that the model had not seen: KEYS, y, y_hat, step in 1…horizon.
 
     Around a forecast lies a negative binomial distribution, its dispersion fitted per tier by
-    moments, and per item as the likeliest of TIMES that. What this shape gets wrong is put right by
+    moments; items and series have a multiple of it. What this shape gets wrong is put right by
     ranks: the probability that it gives an actual, see `pit`, should be uniform, and its quantiles
     per cell take the place of the levels asked for (distributional conformal prediction,
     Chernozhukov et al., PNAS 118(48), 2021), at rank ceil((n + 1) q) above the median and
@@ -77,7 +84,8 @@ def calibrate(scored: pl.DataFrame, *, horizon: int, seed: int = SEED) -> Calibr
     dispersion = [_dispersion(y[tier == t], y_hat[tier == t]) for t in range(tiers)]
     flat = [[list(GRID)] * LEADS] * tiers
     plain = Calibration(horizon, [float(e) for e in edges], dispersion, {}, flat)
-    plain = replace(plain, items=_items(rows, plain))
+    items, series = _multiples(rows, plain)
+    plain = replace(plain, items=items, series=series)
     u = pit(rows, plain, seed=seed)
     cell, _ = plain.cells(y_hat, step)
     ranks = [
@@ -87,17 +95,43 @@ def calibrate(scored: pl.DataFrame, *, horizon: int, seed: int = SEED) -> Calibr
     return replace(plain, ranks=ranks)
 
 
-def _items(rows: pl.DataFrame, plain: Calibration) -> dict[str, float]:
-    """The likeliest of TIMES of each item with LEAST days or more; those of 1 are left out."""
-    y, y_hat = rows["y"].to_numpy(), rows["y_hat"].to_numpy()
-    spread, y = plain.spread(y_hat, np.ones(len(y))), np.maximum(y, 0)
-    by_times = [pl.Series(str(t), counts.log_density(y, y_hat, t * spread)) for t in TIMES]
-    names = [series.name for series in by_times]
-    sums = rows.select("item_id").hstack(by_times).group_by("item_id")
-    table = sums.agg(pl.len().alias("n"), pl.col(names).sum()).filter(pl.col("n") >= LEAST)
-    best = np.asarray(TIMES)[table.select(names).to_numpy().argmax(axis=1)]
-    found = zip(table["item_id"].to_list(), best.tolist(), strict=True)
-    return dict(sorted((item, times) for item, times in found if times != 1))
+def _multiples(
+    rows: pl.DataFrame, plain: Calibration
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """What the dispersion of items is multiplied by, and that of series by store and item.
+
+    Of each the posterior mean of log2 on the grid TIMES: a priori an item's is normal around 0 and
+    a series' around that of its item, so that one of few days is its item's (empirical Bayes).
+    Multiples that say nothing new are left out.
+    """
+    named = rows.select(KEYS).unique().sort(KEYS).with_row_index("n")
+    n = rows.select(KEYS).join(named, on=KEYS, how="left", maintain_order="left")["n"].to_numpy()
+    y, y_hat = np.maximum(rows["y"].to_numpy(), 0), np.maximum(rows["y_hat"].to_numpy(), 1e-9)
+    spread = plain.spread(y_hat, np.ones(len(y)))
+    likely = np.array(
+        [np.bincount(n, counts.log_density(y, y_hat, t * spread), named.height) for t in TIMES]
+    ).T
+    names, item = np.unique(named["item_id"].to_numpy(), return_inverse=True)
+    of_items = np.zeros((len(names), len(TIMES)))
+    np.add.at(of_items, item, likely)
+    usual = _posterior_mean(of_items, np.zeros(len(names)), ITEM_SPREAD)
+    own = _posterior_mean(likely, usual[item], SERIES_SPREAD)
+    items = {str(i): 2.0**v for i, v in zip(names, usual.tolist(), strict=True) if v != 0}
+    series: dict[str, dict[str, float]] = {}
+    for k in np.flatnonzero(own != usual[item]):
+        series.setdefault(named["store_id"][int(k)], {})[str(names[item[k]])] = 2.0 ** float(own[k])
+    return items, series
+
+
+def _posterior_mean(likely: Matrix, centre: Matrix, spread: float) -> Matrix:
+    """Means (n,) of log2 of TIMES under log likelihoods (n, TIMES), to a PARTS-th.
+
+    A priori they are normal around `centre` (n,) with the deviation `spread`.
+    """
+    log = np.log2(TIMES)
+    weight = likely - ((log - centre[:, None]) / spread) ** 2 / 2
+    weight = np.exp(weight - weight.max(axis=1, keepdims=True))
+    return np.asarray(np.round(weight @ log / weight.sum(axis=1) * PARTS) / PARTS)
 
 
 def _dispersion(y: Matrix, y_hat: Matrix) -> float:
@@ -128,7 +162,7 @@ def apply(
 ) -> Matrix:
     """Quantiles (n, levels) of forecasts (n,) at steps (n,): ascending, never negative.
 
-    `times` (n,) are those of their items, see Calibration.times. Any level between 0 and 1 can be
+    `times` (n,) are those of their series, see Calibration.times. Any level between 0 and 1 can be
     asked for: a one-sided service level as well as the ends of an interval. A forecast of 0 has
     quantiles of 0. Each is a number of units that can be sold.
     """
@@ -141,7 +175,7 @@ def apply(
 def pit(scored: pl.DataFrame, calibration: Calibration, *, seed: int = SEED) -> Matrix:
     """Randomised probability integral transform (n,) of actuals; uniform when all is well.
 
-    `scored` has item_id, y, y_hat and step; NaN where y is null.
+    `scored` has KEYS, y, y_hat and step; NaN where y is null.
     u = F(y - 1) + v (F(y) - F(y - 1)) with v drawn by `seed`. Counts jump, so that an interval of
     them can not hold exactly 80 %, but 0.1 < u < 0.9 can (Czado et al., Biometrics 65(4), 2009).
     """
@@ -158,7 +192,7 @@ def pit(scored: pl.DataFrame, calibration: Calibration, *, seed: int = SEED) -> 
 
 def inside(scored: pl.DataFrame, calibration: Calibration, level: float) -> Matrix:
     """How much (n,) of each actual's probability lies in the central `level`; its mean is the
-    coverage. `scored` has item_id, y (none of them null), y_hat and step.
+    coverage. `scored` has KEYS, y (none of them null), y_hat and step.
 
     The expectation of what `pit` draws, so that it needs no seed: an actual at the end of an
     interval counts in part (the nonrandomised transform of Czado et al., Biometrics 65(4), 2009).
@@ -177,7 +211,7 @@ def _jump(scored: pl.DataFrame, calibration: Calibration) -> tuple[Matrix, Matri
     """Probability of less than each actual, and of no more; the same where nothing is counted."""
     y = scored["y"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     y_hat = scored["y_hat"].to_numpy()
-    spread = calibration.spread(y_hat, calibration.times(scored["item_id"]))
+    spread = calibration.spread(y_hat, calibration.times(scored))
     mean = np.maximum(y_hat, 1e-9)
     below = counts.cdf(y - (mean <= counts.LARGE), mean, spread)
     return below, counts.cdf(y, mean, spread)

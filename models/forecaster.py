@@ -197,7 +197,7 @@ class Forecaster:
             y_hat = m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
         days = target_days(features, horizon, spec.steps)
         step = days["step"].to_numpy()
-        times = calibration.times(features["item_id"]).repeat(horizon)
+        times = calibration.times(features).repeat(horizon)
         bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
         columns = [pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)]
         return days.hstack([pl.Series("y_hat", y_hat), *columns])[FORECAST]

@@ -170,7 +170,7 @@ def sample(
     Deterministic; a series' paths depend neither on the other rows nor on the number of steps.
     """
     shocks = _Shocks(dependence, calibration.horizon, draws, seed)
-    times = calibration.times(pl.Series([item for _, item in keys], dtype=pl.String))
+    times = calibration.times(pl.DataFrame(keys, dict.fromkeys(KEYS, pl.String), orient="row"))
     n, steps = y_hat.shape
     order = np.argsort(y_hat.sum(axis=1), kind="stable")
     weight = SCORES * np.exp(-(SCORES**2) / 2) / np.sqrt(2 * np.pi) * (2 * REACH / CELLS)
@@ -208,7 +208,7 @@ def _look_up(score: Draws, table: Draws) -> Draws:
 def _tables(y_hat: Matrix, times: Matrix, calibration: Calibration) -> Draws:
     """Quantiles (n * steps, CELLS) of every day (n, steps) at the probabilities of SCORES.
 
-    `times` (n,) are those of the series' items.
+    `times` (n,) are those of the series.
     """
     n, steps = y_hat.shape
     mean, step = y_hat.ravel(), np.tile(np.arange(1, steps + 1), n)

@@ -49,7 +49,7 @@ def _calibration(folds: list[pl.DataFrame], horizon: int) -> conformal.Calibrati
 
 def _banded(scored: pl.DataFrame, calibration: conformal.Calibration) -> pl.DataFrame:
     y_hat, step = (scored[c].to_numpy() for c in ("y_hat", "step"))
-    times = calibration.times(scored["item_id"])
+    times = calibration.times(scored)
     bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
     columns = [pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)]
     return scored.with_columns(*columns, u=pl.Series(conformal.pit(scored, calibration)))

@@ -72,7 +72,7 @@ def conformal_loss(bench: Bench, rows: pl.DataFrame, model: str) -> float:
         now = own.filter(pl.col("cutoff") == cutoff)
         calibration = conformal.calibrate(past, horizon=horizon, seed=bench.settings.seed)
         y_hat, step = (now[c].to_numpy() for c in ("y_hat", "step"))
-        times = calibration.times(now["item_id"])
+        times = calibration.times(now)
         bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
         bands = np.where((now["y_hat"] == 0).to_numpy()[:, None], 0.0, bands)
         parts.append(

@@ -92,7 +92,7 @@ def test_the_error_of_guessed_levels_widens_the_dispersion() -> None:
     rng = np.random.default_rng(1)
     y_hat = rng.gamma(1, 5, 6000)
     step = rng.integers(1, 29, 6000)
-    days = pl.DataFrame({"item_id": "A|x", "y_hat": y_hat, "step": step})
+    days = pl.DataFrame({"store_id": "s0", "item_id": "A|x", "y_hat": y_hat, "step": step})
     known = days.with_columns(y=pl.Series(rng.poisson(y_hat).astype(float)))
     table = conformal.calibrate(known, horizon=28)
     sure, unsure = (cold_start.level_error(chain(n), table) for n in (0.0, 0.5))

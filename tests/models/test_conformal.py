@@ -22,7 +22,8 @@ OLD, NEW = slice(0, N // 2), slice(N // 2, N)
 
 
 def scored(y: np.ndarray, y_hat: np.ndarray, step: np.ndarray, item: str = "i") -> pl.DataFrame:
-    return pl.DataFrame({"y": y, "y_hat": y_hat, "step": step}).with_columns(item_id=pl.lit(item))
+    frame = pl.DataFrame({"y": y, "y_hat": y_hat, "step": step})
+    return frame.with_columns(store_id=pl.lit("s"), item_id=pl.lit(item))
 
 
 def days(rows: slice) -> pl.DataFrame:
@@ -31,7 +32,7 @@ def days(rows: slice) -> pl.DataFrame:
 
 def quantiles(rows: pl.DataFrame, table: Calibration, levels: tuple[float, ...]) -> np.ndarray:
     y_hat, step = (rows[c].to_numpy() for c in ("y_hat", "step"))
-    return conformal.apply(y_hat, step, table.times(rows["item_id"]), table, levels)
+    return conformal.apply(y_hat, step, table.times(rows), table, levels)
 
 
 @pytest.fixture(scope="module")
@@ -134,14 +135,21 @@ def test_a_calm_item_has_narrower_intervals_than_a_clumpy_one_and_both_hold() ->
     assert widths["calm"] < 0.7 * widths["clumpy"]
 
 
-def test_an_item_of_few_days_has_the_dispersion_of_its_tier() -> None:
+def test_a_series_leaves_the_dispersion_of_its_item_as_its_days_tell() -> None:
     rows = two_items(OLD, 1)
-    few = rows.filter(pl.col("item_id") == "clumpy").head(conformal.LEAST - 1)
+    calm, one = rows.filter(pl.col("item_id") == "calm"), pl.lit("one").alias("item_id")
+    odd = rows.filter(pl.col("item_id") == "clumpy").select(pl.col("*").exclude("store_id"))
+    few = odd.head(3).with_columns(one, store_id=pl.lit("few"))
+    many = odd.head(3000).with_columns(one, store_id=pl.lit("many"))
     table = conformal.calibrate(
-        pl.concat([rows, few.with_columns(item_id=pl.lit("few"))]), horizon=28
+        pl.concat([rows, calm.with_columns(one), few, many], how="diagonal"), horizon=28
     )
-    assert "few" not in table.items
-    assert table.times(pl.Series(["few", "never seen"])).tolist() == [1.0, 1.0]
+    asked = [("s", "one"), ("few", "one"), ("new", "one"), ("many", "one"), ("s", "never seen")]
+    own, few_days, new, many_days, unseen = table.times(
+        pl.DataFrame(asked, ["store_id", "item_id"], orient="row")
+    ).tolist()
+    assert own <= new < many_days and abs(np.log2(few_days / new)) <= 0.5
+    assert new == table.items["one"] and unseen == 1.0
 
 
 def test_a_calibration_is_plain_json_and_the_same_twice() -> None:
@@ -161,7 +169,9 @@ def test_quantiles_ascend_and_are_never_negative(
     y: np.ndarray, y_hat: np.ndarray, step: np.ndarray, times: float
 ) -> None:
     y_hat[0] = 1.0
-    table = replace(conformal.calibrate(scored(y, y_hat, step), horizon=14), items={"i": times})
+    table = replace(
+        conformal.calibrate(scored(y, y_hat, step), horizon=14), items={"i": times}, series={}
+    )
     bands = quantiles(scored(y, y_hat * 3, step), table, QUANTILES)
     assert (np.diff(bands, axis=1) >= 0).all() and (bands >= 0).all() and np.isfinite(bands).all()
     u = conformal.pit(scored(y, y_hat, step), table)

@@ -19,7 +19,8 @@ def table() -> Calibration:
     rng = np.random.default_rng(1)
     y_hat, step = rng.gamma(1, 5, 4000), rng.integers(1, H + 1, 4000)
     y = rng.poisson(y_hat).astype(float)
-    days = pl.DataFrame({"item_id": "A|x", "y": y, "y_hat": y_hat, "step": step})
+    named = {"store_id": "s0", "item_id": "A|x"}
+    days = pl.DataFrame({**named, "y": y, "y_hat": y_hat, "step": step})
     return conformal.calibrate(days, horizon=H)
 
 
@@ -37,7 +38,7 @@ def forecasts(table: Calibration) -> pl.DataFrame:
         ds=pl.col("cutoff") + pl.duration(days="step"),
         y_hat=pl.Series(rng.gamma(1, 5, rows.height)),
     )
-    y_hat, step, times = rows["y_hat"].to_numpy(), rows["step"].to_numpy(), np.ones(rows.height)
+    y_hat, step, times = rows["y_hat"].to_numpy(), rows["step"].to_numpy(), table.times(rows)
     bands = conformal.apply(y_hat, step, times, table, QUANTILES)
     banded = rows.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
     return banded.select(FORECAST)

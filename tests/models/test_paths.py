@@ -42,7 +42,9 @@ def scored() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(scored: pl.DataFrame) -> Calibration:
-    return replace(conformal.calibrate(scored, horizon=H), items={"i1": 0.25, "i3": 4.0})
+    own = {"s0": {"i2": 2.0}, "s6": {"i4": 0.5}}
+    found = conformal.calibrate(scored, horizon=H)
+    return replace(found, items={"i1": 0.25, "i3": 4.0}, series=own)
 
 
 def test_shocks_of_a_known_world_are_found(scored: pl.DataFrame) -> None:
@@ -81,7 +83,8 @@ def test_each_day_of_the_paths_has_the_calibrated_quantiles(table: Calibration) 
     keys = [("s0", f"i{k}") for k in range(5)]
     shocks = Dependence(0, 0.02, 0, 0.5, 0, 0.03, 0.05, {"s0": 5.0})
     drawn = dict(paths.sample(keys, y_hat, table, shocks, draws=20_000))
-    step, times = np.arange(1, H + 1), table.times(pl.Series([item for _, item in keys]))
+    step = np.arange(1, H + 1)
+    times = table.times(pl.DataFrame(keys, ["store_id", "item_id"], orient="row"))
     for row in range(5):
         exact = conformal.apply(y_hat[row], step, times[row].repeat(H), table, QUANTILES)
         for i, q in enumerate(QUANTILES):

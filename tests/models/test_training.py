@@ -270,7 +270,7 @@ def test_a_new_series_is_forecast_from_analogues_with_wider_intervals(
     assert cold.columns == FORECAST and cold.height == 14
     own = model.manifest.calibration
     y_hat, step = (cold[c].to_numpy() for c in ("y_hat", "step"))
-    plain = conformal.apply(y_hat, step, own.times(cold["item_id"]), own, (0.1, 0.9))
+    plain = conformal.apply(y_hat, step, own.times(cold), own, (0.1, 0.9))
     assert (cold["q0.9"] - cold["q0.1"]).sum() > (plain[:, 1] - plain[:, 0]).sum()
 
 
