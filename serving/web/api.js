@@ -45,13 +45,14 @@ const send = (path, body, options = {}) => ask(path, {
 export const post = async (path, body, options) => (await send(path, body, options)).json();
 export const postForFile = async (path, body) => (await send(path, body)).blob();
 
-/** Every series, page after page; `each` gets what is there so far. */
+/** Every series, page after page, new ones marked `cold`; `each` gets what is there so far. */
 export async function allSeries(each) {
   const found = [];
   let cursor = null;
   do {
     const page = await get("v1/series", { limit: 1000, cursor });
-    found.push(...page.series);
+    const name = key => JSON.stringify([key.store_id, key.item_id]), cold = new Set(page.cold.map(name));
+    found.push(...page.series.map(key => ({ ...key, cold: cold.has(name(key)) })));
     cursor = page.next_cursor;
     each(found);
   } while (cursor);

@@ -2,7 +2,7 @@
 
 import { fill, h, s } from "./dom.js";
 import { dayNamed, dayShort, daysBetween, number, stepName, units } from "./format.js";
-import { band, dayTicks, line, ticks } from "./scale.js";
+import { band, dayTicks, levels, line, ticks } from "./scale.js";
 
 const EDGE = { left: 46, right: 14, top: 30, bottom: 62 };
 const LANE = { top: 10, height: 22 };  // below the floor: how much is on promotion
@@ -11,7 +11,7 @@ const LINES = [
   { key: "past", css: "past", name: "Forecast made earlier" },
   { key: "hat", css: "expected", name: "Expected" },
   { key: "whatif", css: "whatif", name: "What if" },
-  { key: "set", css: "set", name: "Set by override" },
+  { key: "set", css: "set", name: "Set by override", level: true },
 ];
 const promoted = row => (row.display ?? 0) + (row.mailer ?? 0);
 
@@ -95,7 +95,7 @@ function picture(rows, cutoff, g) {
       s("text", { class: "note", x: split + 6, y: 14 }, "forecast")),
     rows.some(promoted) && s("text", { class: "note", x: 0, y: g.floor + LANE.top + LANE.height - 4 }, "promo"),
     s("path", { class: "promotion", d: promotions(rows, g, half) }),
-    ...LINES.map(l => s("path", { class: `line ${l.css}`, d: line(of(l.key), g.x, g.y) })),
+    ...LINES.map(l => s("path", { class: `line ${l.css}`, d: l.level ? levels(of(l.key), g.x, g.y, half) : line(of(l.key), g.x, g.y) })),
     s("g", { class: "crosshair", visibility: "hidden" },
       s("line", { x1: 0, x2: 0, y1: EDGE.top, y2: g.floor })));
 }

@@ -1,6 +1,6 @@
 // Numbers and days in words. Days are business days without a time zone.
 
-const whole = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
+const round = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
 const fixed = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const date = options => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
@@ -13,8 +13,9 @@ export const NONE = "–";
 const known = value => value !== null && value !== undefined && Number.isFinite(Number(value));
 
 /** 1,234 or 3.4: a decimal only where it says something. */
-export const number = v => !known(v) ? NONE : (Math.abs(v) < 10 ? tenth : whole).format(v);
-/** With a decimal in any case: for columns, whose points then stand below each other. */
+export const number = v => !known(v) ? NONE : (Math.abs(v) < 10 ? tenth : round).format(v);
+/** Without decimals, or with one, in any case: for columns, whose points then stand below each other. */
+export const whole = v => known(v) ? round.format(v) : NONE;
 export const decimal = v => known(v) ? fixed.format(v) : NONE;
 export const units = v => known(v) ? `${number(v)} ${number(v) === "1" ? "unit" : "units"}` : NONE;
 export const signed = (v, text = number) =>
@@ -23,7 +24,7 @@ export const percent = (share, digits = 0) => !known(share) ? NONE
   : `${(share * 100).toFixed(digits).replace("-", "−")} %`;
 export const signedPercent = share => (known(share) && share > 0 ? "+" : "") + percent(share);
 export const money = (v, currency = "$") => !known(v) ? NONE
-  : `${currency}${(Math.abs(v) < 10 ? tenth : whole).format(v)}`;
+  : `${currency}${(Math.abs(v) < 10 ? tenth : round).format(v)}`;
 
 const instant = ds => new Date(`${ds}T00:00:00Z`);
 export const day = ds => ds ? long.format(instant(ds)) : NONE;
@@ -44,7 +45,8 @@ export const item = id => id.split("|").map(spoken).join(" · ");
 /** What a series without a history was lent, in words: the server's own, "analogues: GROCERY in stores 3, 4". */
 export const lender = method => {
   const [, own, of] = /^(.*?)(?: and )?analogues: (.*)$/.exec(method ?? "") ?? [];
-  return of && (own ? `${own} and from ${of}` : of);
+  const said = of?.replace(/^.*?(?= in stores? )/, names => names.split(", ").map(item).join(", "));
+  return said && (own ? `${own} and from ${said}` : said);
 };
 
 /** How a model forecasts, in words. */

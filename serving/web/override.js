@@ -46,7 +46,7 @@ export function override(context, redraw) {
         units: Number(value("units")), reason: `${value("why")}: ${value("note")}`, expires_at: `${value("expires")}T00:00:00Z`,
       });
       known = [{ ...made, active: true }, ...known];
-      fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(view.step)} from ${day(made.since)} to ${day(made.until)}.`));
+      fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(view.step)}, ${daysOf(made)}.`));
       drawList();
       redraw();
     } catch (error) { failed(said, error, () => form.requestSubmit()); }
@@ -68,7 +68,7 @@ export function override(context, redraw) {
     if (problem) { failed(list, problem, load); return; }
     if (!own.length) { fill(list, h("p", { class: "empty small" }, "No override for this series.")); return; }
     fill(list, table("Overrides of this series", [
-      { name: "Days", text: o => o.since === o.until ? day(o.since) : `${day(o.since)} to ${day(o.until)}` },
+      { name: "Days", text: daysOf },
       { name: `Set, units a ${stepName(view.step)}`, number: true, text: o => number(o.units) },
       { name: "Forecast, units", number: true, text: o => number(o.baseline) },
       { name: "Sold, units", number: true, text: o => number(o.actual) },
@@ -86,6 +86,8 @@ export function override(context, redraw) {
 
   return { show, load, active, known: () => known };
 }
+
+const daysOf = o => o.since === o.until ? day(o.since) : `${day(o.since)} to ${day(o.until)}`;
 
 const sheet = (key, own) => ({
   name: `overrides store ${key.store_id} ${key.item_id}`,

@@ -35,6 +35,10 @@ export function line(values, x, y) {
   return path;
 }
 
+/** SVG path of a level stroke as wide as its day, `half` to each side, for each value. */
+export const levels = (values, x, y, half) => values.map((v, i) => v === null || v === undefined ? ""
+  : `M${(x(i) - half).toFixed(1)} ${y(v).toFixed(1)}h${(2 * half).toFixed(1)}`).join("");
+
 /** SVG path around the area between two rows of values, where both are known. */
 export function band(low, high, x, y) {
   const at = low.map((v, i) => i).filter(i => low[i] != null && high[i] != null);

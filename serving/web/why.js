@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { $, failed, fill, h, loading } from "./dom.js";
 import { fileButtons } from "./files.js";
-import { day, dayNamed, dayShort, lender, number, signed, units } from "./format.js";
+import { day, dayNamed, dayShort, decimal, lender, number, signed, units, whole } from "./format.js";
 
 const CAUSES = {
   "new actuals": "New sales", "revised data": "Corrected sales", "changed plan": "Changed promotion plan", "new model": "New model version",
@@ -83,11 +83,12 @@ function steps(startName, start, parts, end, endName) {
     node.style.width = `${Math.max(.4, ((to - from) / (high - low)) * 100)}%`;
     return h("span", { class: "track", "aria-hidden": "true" }, node);
   };
+  const text = Math.max(start, end) < 100 ? decimal : whole;
   const row = (name, node, text, css) => h("li", { class: css }, h("span", {}, name), node, h("span", { class: "number" }, text));
   return h("ul", { class: "steps" },
-    row(startName, bar(Math.min(0, start), Math.max(0, start), "whole"), number(start), "end"),
-    ...spans.map(s => row(s.name, bar(s.from, s.to, s.amount >= 0 ? "more" : "less"), signed(s.amount), Math.abs(s.amount) < .05 ? "none" : null)),
-    row(endName, bar(Math.min(0, end), Math.max(0, end), "whole"), number(end), "end"));
+    row(startName, bar(Math.min(0, start), Math.max(0, start), "whole"), text(start), "end"),
+    ...spans.map(s => row(s.name, bar(s.from, s.to, s.amount >= 0 ? "more" : "less"), signed(s.amount, text), Math.abs(s.amount) < .05 ? "none" : null)),
+    row(endName, bar(Math.min(0, end), Math.max(0, end), "whole"), text(end), "end"));
 }
 
 const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
