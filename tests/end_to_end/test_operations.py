@@ -1,4 +1,4 @@
-"""The running stack at its edges: headers, logs, keys, tokens, swaps and events. After the rest."""
+"""The running stack at its edges: headers, logs, keys, tokens, swaps and events."""
 
 import dataclasses
 import json
