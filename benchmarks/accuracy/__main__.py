@@ -203,7 +203,10 @@ def uncertainty_rows(bench: Bench, rows: pl.DataFrame) -> tuple[list[Row], pl.Da
     judged = uncertain.with_pit(bench, mine)
     cells, whole = uncertain.coverage_table(judged), uncertain.overall(judged)
     loss = weighted_quantile_loss(judged)
-    theirs = min(uncertain.conformal_loss(bench, rows, m) for m in BASELINES if m != "naive")
+    theirs, plain = (
+        min(uncertain.conformal_loss(bench, rows, m, step) for m in BASELINES if m != "naive")
+        for step in (uncertain.same_step, uncertain.plain_step)
+    )
     result = [
         row("coverage_50", "share", whole[0.5]),
         row("coverage_80", "share", whole[0.8], target=0.8, met=0.78 <= whole[0.8] <= 0.82),
@@ -216,6 +219,7 @@ def uncertainty_rows(bench: Bench, rows: pl.DataFrame) -> tuple[list[Row], pl.Da
             target=0.97,
             met=loss <= 0.97 * theirs,
         ),
+        row("weighted_quantile_loss_vs_plain_conformal", "WQL", loss, theirs=plain),
     ]
     if (cells["n"] >= uncertain.LEAST_POINTS).any():
         worst = uncertain.worst_cell(cells)

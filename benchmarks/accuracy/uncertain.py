@@ -1,5 +1,6 @@
 """Quantiles of every method by the same conformal step, and how well they hold."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,10 +10,12 @@ from benchmarks.accuracy.judge import tiers_of
 from benchmarks.accuracy.methods import Bench, trained
 from data.schema import KEYS, QUANTILE_COLUMNS, QUANTILES
 from models import conformal
+from models.dataset import Matrix
 from models.metrics import pit_coverage, weighted_quantile_loss
 
 LEVELS_OF_COVERAGE = (0.5, 0.8, 0.95)
 LEAST_POINTS = 5000
+Step = Callable[[Bench, pl.DataFrame, pl.DataFrame], Matrix]  # from errors before and forecasts
 
 
 def with_pit(bench: Bench, rows: pl.DataFrame) -> pl.DataFrame:
@@ -60,22 +63,42 @@ def overall(rows: pl.DataFrame) -> dict[float, float]:
     return {level: pit_coverage(u, level) for level in LEVELS_OF_COVERAGE}
 
 
-def conformal_loss(bench: Bench, rows: pl.DataFrame, model: str) -> float:
+def conformal_loss(bench: Bench, rows: pl.DataFrame, model: str, step: Step) -> float:
     """Weighted quantile loss of a method whose errors one horizon before gave its quantiles.
 
-    `rows`: scored forecasts of all methods at the headline cutoffs and one horizon before them.
+    `rows`: scored forecasts of all methods at the headline cutoffs and one horizon before them;
+    `step` makes the quantiles, `same_step` or `plain_step`.
     """
-    horizon, parts = bench.settings.horizon, []
+    parts = []
     own = rows.filter((pl.col("model") == model) & pl.col("y").is_not_null())
     for cutoff in bench.cutoffs:
-        past = own.filter(pl.col("cutoff") == cutoff - timedelta(days=horizon))
+        past = own.filter(pl.col("cutoff") == cutoff - timedelta(days=bench.settings.horizon))
         now = own.filter(pl.col("cutoff") == cutoff)
-        calibration = conformal.calibrate(past, horizon=horizon, seed=bench.settings.seed)
-        y_hat, step = (now[c].to_numpy() for c in ("y_hat", "step"))
-        times = calibration.times(now)
-        bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
+        bands = step(bench, past, now)
         bands = np.where((now["y_hat"] == 0).to_numpy()[:, None], 0.0, bands)
         parts.append(
             now.with_columns(pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS))
         )
     return weighted_quantile_loss(pl.concat(parts))
+
+
+def same_step(bench: Bench, past: pl.DataFrame, now: pl.DataFrame) -> Matrix:
+    """Quantiles (n, levels) by the calibration that our own forecasts get."""
+    settings = bench.settings
+    calibration = conformal.calibrate(past, horizon=settings.horizon, seed=settings.seed)
+    y_hat, step = (now[c].to_numpy() for c in ("y_hat", "step"))
+    return conformal.apply(y_hat, step, calibration.times(now), calibration, QUANTILES)
+
+
+def plain_step(_bench: Bench, past: pl.DataFrame, now: pl.DataFrame) -> Matrix:
+    """Quantiles (n, levels) by plain conformal prediction: of errors over the forecast's root.
+
+    By tenth of the forecast, so that big series do not borrow the width of small ones.
+    """
+    known = past.filter(pl.col("y_hat") > 0)
+    y, y_hat, new = (s.to_numpy() for s in (known["y"], known["y_hat"], now["y_hat"]))
+    edges = np.quantile(y_hat, np.linspace(0, 1, conformal.TIERS + 1)[1:-1])
+    tier, scaled = np.searchsorted(edges, y_hat, side="right"), (y - y_hat) / np.sqrt(y_hat)
+    table = np.array([np.quantile(scaled[tier == t], QUANTILES) for t in range(conformal.TIERS)])
+    wide = table[np.searchsorted(edges, new, side="right")] * np.sqrt(new)[:, None]
+    return np.asarray(np.maximum(new[:, None] + wide, 0.0))

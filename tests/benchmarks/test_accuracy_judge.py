@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from benchmarks.accuracy import judge
-from benchmarks.accuracy.uncertain import coverage_table
+from benchmarks.accuracy.methods import Bench
+from benchmarks.accuracy.uncertain import coverage_table, plain_step
+from data.settings import Settings
 from models.metrics import level_scales, wrmsse
 
 CUTOFFS = [date(2017, 9, 10), date(2017, 9, 17)]
@@ -95,3 +97,17 @@ def test_coverage_is_counted_by_tier_and_lead_week() -> None:
     assert table["lead_week"].to_list() == [1, 4]
     assert table["coverage_80"].to_list() == pytest.approx([0.8, 0.8])
     assert table["width_80"].to_list() == [2.0, 2.0]
+
+
+def test_plain_conformal_quantiles_hold_at_every_volume() -> None:
+    rng = np.random.default_rng(3)
+    y_hat = rng.gamma(1, 20, 40_000)
+    y = rng.normal(y_hat, 0.5 * np.sqrt(y_hat))
+    rows = pl.DataFrame({"y": y, "y_hat": y_hat})
+    past, now = rows[:20_000], rows[20_000:]
+    bands = plain_step(Bench(Settings(_env_file=None), CUTOFFS), past, now)
+    assert (np.diff(bands, axis=1) >= 0).all() and (bands >= 0).all()
+    inside = (now["y"].to_numpy() >= bands[:, 1]) & (now["y"].to_numpy() <= bands[:, -2])
+    for low in (True, False):
+        of = (now["y_hat"] < now["y_hat"].median()).to_numpy() == low
+        assert abs(inside[of].mean() - 0.8) < 0.02
