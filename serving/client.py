@@ -103,15 +103,17 @@ class Client:
         return _forecast_frame(told, [f"{q:g}" for q in quantiles])
 
     def series(self, store_id: str | None = None, search: str | None = None) -> pl.DataFrame:
-        """The series that can be forecast: store_id, item_id."""
+        """The series that can be forecast: store_id, item_id, and `cold`, whether they are new."""
         asked = {"store_id": store_id, "search": search, "limit": 1000, "cursor": None}
-        found: list[dict[str, Any]] = []
+        found, new = list[dict[str, Any]](), list[dict[str, Any]]()
         while True:
             page = self._ask("GET", "/v1/series", params=_given(asked))
             found += page["series"]
+            new += page["cold"]
             asked["cursor"] = page["next_cursor"]
             if asked["cursor"] is None:
-                return _frame(Series, found)
+                cold = pl.Series("cold", [key in new for key in found], pl.Boolean)
+                return _frame(Series, found).with_columns(cold)
 
     def history(
         self, store_id: str, item_id: str, *, days: int = 180, lead: int = 7

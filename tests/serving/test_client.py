@@ -48,8 +48,17 @@ def test_what_ifs_and_levels(api: Client, state: Path) -> None:
 
 def test_all_pages_of_series_are_one_frame(api: Client) -> None:
     assert api.series().height == 3
-    assert api.series(store_id="2").rows() == [("2", "GROCERY")]
-    assert api.series(search="none").is_empty()
+    assert api.series(store_id="2").rows() == [("2", "GROCERY", False)]
+    assert api.series(search="none").columns == ["store_id", "item_id", "cold"]
+
+
+def test_new_series_are_marked_on_whichever_page_they_are(asking: Client, told: list[Any]) -> None:
+    first, second = {"store_id": "1", "item_id": "MEAT"}, {"store_id": "2", "item_id": "MEAT"}
+    told += [
+        httpx.Response(200, json={"series": [first], "cold": [], "next_cursor": "more"}),
+        httpx.Response(200, json={"series": [second], "cold": [second], "next_cursor": None}),
+    ]
+    assert asking.series()["cold"].to_list() == [False, True]
 
 
 def test_orders_are_a_row_per_series(api: Client) -> None:
