@@ -4,8 +4,10 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,15 @@ from tests.told import COMMANDS, OWN, PAGES, SYSTEM, Told, fences, spans, told, 
 
 URL = "PREFECT_API_URL=http://127.0.0.1:4200/api"
 
+TECHNICAL = ROOT / "docs" / "report" / "technical.md"
+
 FLOWS = {
     d["name"]: d["entrypoint"]
     for d in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 }
 # Where each command is run in full. What isn't in here is run by no test, and says why below.
 HERE = {"make help", "make score", "make status", "python -m serving.keys", "curl"}
+HERE |= {"cd", "df", "du", "fuser", "git"}
 STACK = {"prefect deployment run", "curl", "cp", "echo", "export"}  # test_reader_commands.py
 STACK |= {"make rollback", "make status"}
 ELSEWHERE = {
@@ -43,6 +48,7 @@ ELSEWHERE = {
 }
 BENCHMARK = "a benchmark: minutes to hours on an idle machine; parts of it have tests of their own"
 NOT_RUN = {
+    "tar": "of the system",
     "make test": "it is what runs this",
     "python -m pytest": "a part of what runs this",
     "make lint": "CI runs it beside the tests",
@@ -61,12 +67,6 @@ NOT_RUN = {
     "python -m benchmarks.gates": BENCHMARK,
     "python -m benchmarks.replay": BENCHMARK,
     "python -m benchmarks.serving": BENCHMARK,
-    "git": "clones from wherever the reader has it",
-    "cd": "of the shell",
-    "df": "of the system, looks only",
-    "du": "of the system, looks only",
-    "fuser": "of the system, looks only",
-    "tar": "of the system",
 }
 
 
@@ -123,6 +123,32 @@ def test_what_only_shows_something_shows_it(target: str, tmp_path: Path) -> None
         "make status": "`make up` starts it",
     }
     assert wanted[target] in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [p for name in ("df", "du", "fuser") for p in of(name)])
+def test_what_looks_at_the_system_takes_what_it_is_given(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is missing")
+    path = tmp_path / words[-1]
+    path.mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        path.rmdir()
+    with path.open("w") if path.suffix else nullcontext():
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert words[0] != "fuser" or str(os.getpid()) in done.stdout.split()
+
+
+def test_a_clone_is_made_and_knows_its_commands(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone: nothing to clone from")
+    [line] = [line for line in fences(TECHNICAL.read_text(), "") if "git clone" in line]
+    first = line.splitlines()[0].replace("REPOSITORY", str(ROOT))
+    done = subprocess.run(
+        ["bash", "-ec", f"{first} && make help"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "make demo" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("words", of("make"))
