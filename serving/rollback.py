@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 
 from data.settings import Settings
 from models import registry
-from serving.deploy import DeployFailed, current_version, forget_previous, previous_version, swap
+from serving.deploy import (
+    DeployFailed,
+    current_version,
+    forget_previous,
+    previous_version,
+    served_model,
+    swap,
+)
 from serving.turn import turn
 
 
@@ -20,10 +27,14 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
     NothingToRollBackTo, DeployFailed when the version does not serve, and RegistryUnreachable when
     it serves but the alias was not moved: the same version asked for again moves it.
     """
-    target = version or previous_version(settings)
+    current, served = current_version(settings), (served_model(settings) or {}).get("version")
+    # A swap that was killed once it served has not been written down: what it replaced is current.
+    cut_off = current is not None and served not in (None, current)
+    before = current if cut_off else previous_version(settings)
+    target = version or before
     if target is None:
         raise NothingToRollBackTo(
-            f"No version served before {current_version(settings)!r}: there is nothing to roll "
+            f"No version served before {current!r}: there is nothing to roll "
             "back to; run the train deployment, or deploy a version by its number."
         )
     swap(settings, target, timeout_seconds=20)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from data.settings import Settings
-from serving import deploy
+from serving import deploy, rollback
 from serving.deploy import DeployFailed
 
 
@@ -258,22 +259,39 @@ swap(Settings(state_dir=state, serve_port=port, ray_dashboard_port=port), versio
 """
 
 
+def kill_a_swap(settings: Settings, cluster: Cluster, version: str, when: str) -> None:
+    """Swaps in a process that is killed before the version serves, or once it does."""
+    cluster.apply_seconds = 1.0
+    seen, current = [*cluster.seen, version], deploy.current_version(settings)
+    arguments = [str(settings.state_dir), str(settings.serve_port), version]
+    child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments])
+    deadline = time.monotonic() + 60
+    while cluster.seen != seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -9 and deploy.current_version(settings) == current
+    while when == "once it serves" and cluster.model["version"] != version:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("when", ["before it serves", "once it serves"])
 def test_a_swap_that_was_killed_is_made_whole_by_the_next_one(
     settings: Settings, cluster: Cluster, when: str
 ) -> None:
     deploy.swap(settings, "1")
-    cluster.apply_seconds = 1.0
-    arguments = [str(settings.state_dir), str(settings.serve_port), "2"]
-    child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments])
-    deadline = time.monotonic() + 60
-    while cluster.seen != ["1", "2"] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child.kill()
-    assert child.wait() == -9 and deploy.current_version(settings) == "1"
-    while when == "once it serves" and cluster.model["version"] != "2":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    kill_a_swap(settings, cluster, "2", when)
     assert deploy.swap(settings, "2")["version"] == "2"
     assert deploy.current_version(settings) == "2"
     assert deploy.previous_version(settings) == "1"
+
+
+def test_a_rollback_after_a_swap_that_was_killed_goes_back_one_version(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollback.registry, "roll_back", lambda *_, **__: None)
+    deploy.swap(settings, "1")
+    deploy.swap(settings, "2")
+    kill_a_swap(settings, cluster, "3", "once it serves")
+    assert rollback.roll_back(settings, at=datetime.now(UTC), why="by hand") == "2"
+    assert cluster.model["version"] == "2" == deploy.current_version(settings)
