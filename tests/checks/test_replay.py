@@ -50,7 +50,7 @@ def test_a_killed_replay_goes_on_and_repeats_the_same(
     again = replace(
         replayed, settings=replayed.settings.model_copy(update={"state_dir": tmp_path / "again"})
     )
-    until = SINCE + timedelta(days=3)
+    until = ASKED + timedelta(days=1)  # a day of what was decided and fitted anew
     calls = {"write_features": 0, "batch_forecasts": 0}
     for name, when in (("write_features", 2), ("batch_forecasts", 3)):
         works = getattr(units, name)
@@ -67,14 +67,15 @@ def test_a_killed_replay_goes_on_and_repeats_the_same(
             walk(again, SINCE - timedelta(days=1), until)
     assert not (again.folder / "issued" / str(until)).exists()
     walk(again, SINCE - timedelta(days=1), until)
-    assert calls == {"write_features": 5, "batch_forecasts": 5}  # only the cut-off ones twice
-    version = serving(replayed, policy("always"), SINCE)
-    for cutoff in (SINCE + timedelta(days=k) for k in range(4)):
-        one, two = (issued(r, cutoff, version) for r in (replayed, again))
-        assert (
-            digest(one) == digest(two)
-            and day(again, cutoff).snapshot == day(replayed, cutoff).snapshot
-        )
+    assert calls == {"write_features": 10, "batch_forecasts": 10}  # only the cut-off ones twice
+    for asked in replayed.policies:
+        one, two = (decide(r, asked, ASKED) for r in (replayed, again))
+        assert replace(one, cpu_seconds=0) == replace(two, cpu_seconds=0)
+        for cutoff in (SINCE + timedelta(days=k) for k in range(9)):
+            assert day(again, cutoff).snapshot == day(replayed, cutoff).snapshot
+            rows = [issued(r, cutoff, serving(r, asked, cutoff)) for r in (replayed, again)]
+            assert digest(rows[0]) == digest(rows[1])
+    assert serving(again, policy("always"), until) != serving(again, policy("always"), ASKED)
     assert not list(again.folder.glob("**/*.part"))
 
 

@@ -117,3 +117,19 @@ def test_shadow_is_given_the_newest_requests_whole_and_no_what_ifs(settings: Set
         found = query(con, "served_lately", requests=1)
         assert found.sort("step").select("request_id", "step").rows() == [("new", 1), ("new", 2)]
         assert query(con, "served_lately", requests=9)["request_id"].n_unique() == 2
+
+
+def test_quarantined_rows_are_counted_by_reason_from_their_first_delivery_to_their_last(
+    settings: Settings,
+) -> None:
+    later = NOW + timedelta(days=3)
+    with connect(settings) as con:
+        for batch, at, status in (("a", NOW, "published"), ("b", later, "published")):
+            logged = f"('{batch}', 'csv', NULL, NULL, '{at}', 3, 1, 0, 2, '{status}')"
+            con.execute(f"INSERT INTO ingest_log VALUES {logged}")
+        for batch, reason in (("a", "negative"), ("b", "negative"), ("a", "no item")):
+            con.execute(f"INSERT INTO quarantine (batch_id, reason) VALUES ('{batch}', '{reason}')")
+        negative, no_item = ledger.quarantined(con)
+    assert (negative.detail, negative.count) == ("negative", 2)
+    assert (negative.first_seen, negative.last_seen) == (NOW, later)
+    assert (no_item.detail, no_item.count, no_item.last_seen) == ("no item", 1, NOW)

@@ -118,6 +118,7 @@ def test_artifacts_hold_contract_backtest_parity_and_decision(prefect: Prefect) 
     assert keys >= {
         *("deliveries", "contract-landing", "backtest", "online-offline-parity"),
         *("gate-retrain", "gate-promote", "matured-forecasts", "drift"),
+        *("errors", "performance", "stability"),
     }
 
 

@@ -34,3 +34,18 @@ def test_a_fit_that_was_met_before_is_read_and_its_time_is_told(
     ):
         memory.fit(*other)
     assert len(fits) == 5 and memory.seconds == 0
+
+
+def test_one_thread_and_four_give_the_same_forecast() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.gamma(1, 3, size=(20_000, len(INPUTS))).astype(np.float32)
+    kinds = [INPUTS.index(name) for name in gbm.CATEGORICAL]
+    x[:, kinds] = rng.integers(0, 7, size=(len(x), len(kinds)))
+    y = rng.poisson(1 + x[:, 0] * x[:, 1]).astype(float)
+    one, four = (
+        gbm.fit(gbm.dataset(x, y), {**PARAMETERS, "num_iterations": 40, "num_threads": n}, 7)
+        for n in (1, 4)
+    )
+    np.testing.assert_allclose(
+        one.predict(x, num_threads=1), four.predict(x, num_threads=4), rtol=1e-9
+    )
