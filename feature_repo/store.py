@@ -99,8 +99,8 @@ def offline_cutoffs(settings: Settings, view: str = "demand") -> list[date]:
     return sorted(date.fromisoformat(f.name) for f in folders if any(f.glob("*.parquet")))
 
 
-def newest_offline(settings: Settings) -> pl.DataFrame | None:
-    """The rows of the newest cutoff of every series, as the online store gives them.
+def newest_offline(settings: Settings, cutoff: date | None = None) -> pl.DataFrame | None:
+    """The rows of the newest cutoff (or of a past one) of every series, as the online store has it.
 
     Read from the offline store's Parquet without Feast, for when Feast does not answer; None when
     there are none. Kept in memory until a newer file is there.
@@ -110,7 +110,8 @@ def newest_offline(settings: Settings) -> pl.DataFrame | None:
         cutoffs = offline_cutoffs(settings, view)
         if not cutoffs:
             return None
-        newest[view] = max((settings.features_dir / view / str(cutoffs[-1])).glob("*.parquet"))
+        folder = settings.features_dir / view / str(cutoff or cutoffs[-1])
+        newest[view] = max(folder.glob("*.parquet"))
     return _joined_views(tuple(newest.values()))
 
 

@@ -8,51 +8,72 @@ from prefect.artifacts import create_table_artifact
 
 from data import ledger
 from data.settings import Settings
-from data.warehouse import connect
+from data.warehouse import connect, query
 from flows.slots import done, writing
 from models import registry
-from models.baselines import PUBLISHED
-from models.reissue import Reissue
+from models.reissue import MADE_FROM, Reissue, is_baseline
 from models.reissue import reissue as issue_again
 
 
 @task
 def issued_from(settings: Settings, cutoff: date) -> pl.DataFrame:
-    """What models issued from a cutoff, by the ledger; baselines are left out."""
+    """What models and baselines issued in batches from a cutoff, by the ledger."""
     with writing(), connect(settings) as con:
-        rows = ledger.issued_forecasts(con, cutoff)
-    own = rows.filter((pl.col("cutoff") == cutoff) & ~pl.col("model").is_in(PUBLISHED))
-    if own.is_empty():
+        rows = ledger.issued_forecasts(con, cutoff).filter(pl.col("cutoff") == cutoff)
+    if rows.is_empty():
         raise LookupError(f"The ledger holds no forecast from the cutoff {cutoff}; choose another.")
-    return own
+    return rows
 
 
 @task
-def repeat(settings: Settings, issued: pl.DataFrame, version: str) -> Reissue:
-    """Issues a version's forecasts again and compares."""
-    rows = issued.filter(pl.col("model") == version)
-    return issue_again(settings, rows, registry.load(settings, version))
+def answered(settings: Settings, request_id: str) -> pl.DataFrame:
+    """What the API answered to a request, by the ledger."""
+    with writing(), connect(settings) as con:
+        rows = query(con, "served_on_request", request_id=request_id)
+    if rows.is_empty():
+        raise LookupError(
+            f"The ledger holds no forecast of request {request_id!r}: run the collect deployment "
+            "if it was answered within the last hour; sums of levels are not kept."
+        )
+    if rows["what_if"].any():
+        raise ValueError(
+            f"Request {request_id!r} was a what-if: the ledger keeps its answer and not the "
+            "changes that it asked for, so it can't be issued again; send it to the API again."
+        )
+    return rows
 
 
-@flow(flow_run_name="reissue {cutoff}")
-def reissue(cutoff: date) -> list[Reissue]:
-    """Issues the forecasts of a past cutoff again, from their snapshot, model and features.
+@task
+def repeat(settings: Settings, rows: pl.DataFrame) -> Reissue:
+    """Issues again what one model or baseline issued at one time, and compares."""
+    version = str(rows["model"][0])
+    model = None if is_baseline(version) else registry.load(settings, version)
+    return issue_again(settings, rows, model)
+
+
+@flow(flow_run_name="reissue")
+def reissue(cutoff: date | None = None, request_id: str = "") -> list[Reissue]:
+    """Issues past forecasts again from their snapshot, model and features, and compares.
 
     Fails when one differs from what the ledger holds. Changes nothing.
 
     Args:
-        cutoff: last day of sales that the forecasts rest on.
+        cutoff: last day of sales of a batch, whose models and baselines are issued again.
+        request_id: or the X-Request-ID of an answer of the API, what-ifs and sums of levels apart.
     """
     settings = Settings()
-    issued = issued_from(settings, cutoff)
-    versions = sorted(issued["model"].unique().to_list())
-    found = [repeat(settings, issued, version) for version in versions]
+    if (cutoff is None) == (not request_id):
+        raise ValueError("Give either a cutoff or a request_id: which forecast is to be reissued?")
+    of = f"from {cutoff}" if cutoff else f"of request {request_id}"
+    issued = issued_from(settings, cutoff) if cutoff else answered(settings, request_id)
+    forecasts = issued.partition_by(*MADE_FROM, "issued_at", maintain_order=True)
+    found = [repeat(settings, rows) for rows in forecasts]
     table = [{**vars(one), "cutoff": str(one.cutoff)} for one in found]
-    create_table_artifact(key="reissue", table=table, description=f"Forecasts from {cutoff}")
+    create_table_artifact(key="reissue", table=table, description=f"Forecasts {of}")
     if wrong := [one.version for one in found if not one.is_identical]:
         raise ValueError(
-            f"Forecasts of version {', '.join(wrong)} from {cutoff} do not come out as they were "
-            "issued; see the artifact reissue, and compare the code with the one of that day."
+            f"Forecasts of {', '.join(wrong)} {of} do not come out as they were issued; see the "
+            "artifact reissue, and compare the code with the one of that day."
         )
     rows = sum(one.rows for one in found)
-    return done(message=f"{rows:,} rows from {cutoff} come out byte for byte", data=found)
+    return done(message=f"{rows:,} rows {of} come out byte for byte", data=found)

@@ -7,9 +7,13 @@ import polars as pl
 
 from data.schema import FORECAST, KEYS
 from data.settings import Settings
+from feature_repo.store import newest_offline
 from models.assembly import features_as_known, read_snapshot
-from models.batch import digest
+from models.baselines import PUBLISHED
+from models.batch import batch_forecasts, digest
 from models.forecaster import Forecaster
+
+MADE_FROM = ["model", "cutoff", "snapshot_id", "feature_service"]
 
 
 @dataclass(frozen=True)
@@ -29,45 +33,65 @@ class Reissue:
 
 
 def forecast_as_of(
-    settings: Settings, model: Forecaster, cutoff: date, snapshot_id: str
+    settings: Settings,
+    model: Forecaster,
+    cutoff: date,
+    snapshot_id: str,
+    asked: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """What a model forecasts from a past cutoff and its snapshot, columns FORECAST.
 
-    Raises LookupError when the snapshot is gone.
+    All series that the snapshot has features of, and those of `asked` (store_id, item_id) that
+    were new to it, from their analogues as the API answers them.
     """
+    folder = settings.snapshots_dir / snapshot_id
+    series = read_snapshot(folder)[3]
+    features = features_as_known(settings, series, [cutoff])
+    plan = pl.read_parquet(folder / "plan.parquet")
+    made = model.forecast(features, plan, model.horizon)
+    new = [] if asked is None else asked.join(features, on=KEYS, how="anti").unique().rows()
+    known = newest_offline(settings, cutoff) if new else None
+    if known is None:
+        return made
+    known = known.with_columns(pl.col("cutoff").str.to_date())
+    guessed = model.cold_forecast(known, plan, new, model.horizon)
+    return pl.concat([made, guessed.select(made.columns)])
+
+
+def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster | None = None) -> Reissue:
+    """Forecasts again what the ledger says that `model`, or a baseline, issued at one time.
+
+    `issued` are rows of the ledger that agree in MADE_FROM: all series or some, all steps or the
+    first ones. Raises LookupError when the snapshot is gone, ValueError for another service.
+    """
+    ((version, cutoff, snapshot_id, service),) = issued.select(MADE_FROM).unique().rows()
     folder = settings.snapshots_dir / snapshot_id
     if not folder.exists():
         raise LookupError(
             f"The snapshot {snapshot_id} of the forecast of {cutoff} is not in "
             f"{settings.snapshots_dir}; restore it to issue the forecast again."
         )
-    series = read_snapshot(folder)[3]
-    features = features_as_known(settings, series, [cutoff])
-    plan = pl.read_parquet(folder / "plan.parquet")
-    return model.forecast(features, plan, model.horizon)
-
-
-def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster) -> Reissue:
-    """Forecasts again what the ledger says that `model` issued from one cutoff and snapshot.
-
-    `issued` are rows of the ledger: FORECAST, snapshot_id and feature_service, all series or some.
-    Raises LookupError when the snapshot is gone, ValueError for another feature service.
-    """
-    (cutoff,), (snapshot_id,), (service,) = (
-        issued[name].unique().to_list() for name in ("cutoff", "snapshot_id", "feature_service")
-    )
-    if service != model.feature_service:
+    if model is None:
+        made = batch_forecasts(settings, str(folder)).filter(pl.col("model") == version)
+        again = pl.concat([issued.select(FORECAST).clear(), made], how="diagonal_relaxed")
+    elif service == model.feature_service:
+        again = forecast_as_of(settings, model, cutoff, snapshot_id, issued.select(KEYS))
+    else:
         raise ValueError(
             f"The forecast of {cutoff} was issued with the feature service {service}, and model "
             f"{model.version} reads {model.feature_service}; name the version that issued it."
         )
-    again = forecast_as_of(settings, model, cutoff, snapshot_id)
     same = again.join(issued, on=[*KEYS, "ds"], how="semi")
     return Reissue(
         cutoff=cutoff,
-        version=model.version,
+        version=version,
         snapshot_id=snapshot_id,
         rows=issued.height,
         then=digest(issued.select(FORECAST)),
         now=digest(same),
     )
+
+
+def is_baseline(version: str) -> bool:
+    """Whether the ledger's `model` is a method beside the models, of which no version exists."""
+    return version in PUBLISHED
