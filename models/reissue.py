@@ -11,6 +11,7 @@ from feature_repo.store import newest_offline
 from models.assembly import features_as_known, read_snapshot
 from models.baselines import PUBLISHED
 from models.batch import batch_forecasts, digest
+from models.cold_start import analogue_features
 from models.forecaster import Forecaster
 
 MADE_FROM = ["model", "cutoff", "snapshot_id", "feature_service"]
@@ -49,13 +50,14 @@ def forecast_as_of(
     features = features_as_known(settings, series, [cutoff])
     plan = pl.read_parquet(folder / "plan.parquet")
     made = model.forecast(features, plan, model.horizon)
-    new = [] if asked is None else asked.join(features, on=KEYS, how="anti").unique().rows()
-    known = newest_offline(settings, cutoff) if new else None
+    if asked is None or not (new := asked.join(features, on=KEYS, how="anti").unique()).height:
+        return made
+    known = newest_offline(settings, cutoff)
     if known is None:
         return made
     known = known.with_columns(pl.col("cutoff").str.to_date())
-    guessed = model.cold_forecast(known, plan, new, model.horizon)
-    return pl.concat([made, guessed.select(made.columns)])
+    lent = analogue_features(known, new.rows()).drop("method")
+    return pl.concat([made, model.cold_forecast(known, lent, plan, model.horizon)])
 
 
 def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster | None = None) -> Reissue:
