@@ -1,7 +1,7 @@
 """Result files agree with themselves, and what is not chance or time is computed once more."""
 
 import re
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 import polars as pl
@@ -99,21 +99,48 @@ def test_what_is_said_of_levels_follows_from_the_levels() -> None:
     assert found["oracle_gap_closed_series"]["ours"] == pytest.approx(gap, abs=0.005)
 
 
-def test_the_summary_of_the_gate_follows_from_its_worlds() -> None:
+def test_the_summary_of_the_gate_follows_from_what_it_said_of_each_seed() -> None:
+    """A word per seed, a letter per week: Q holds, D alerts, P retrains, ? knows too little."""
     found = rows("gates")
-    recall = [r["ours"] for m, r in found.items() if m.startswith("recall: ")]
-    shifts = {f"recall: {s.name} {x:+g} ({s.layer})" for s in SHIFTS for x in s.sizes}
-    assert {m for m in found if m.startswith("recall: ")} == {
-        s for s in shifts if "(none)" not in s
-    }
-    # Every world has as many seeds, so that their mean is that of all.
-    assert found["seeded_worlds"]["ours"] % len(recall) == 0
-    assert found["drift_recall"]["ours"] == pytest.approx(mean(recall), abs=1e-4)
-    assert all(
-        f"delay: {m.removeprefix('recall: ')}" in found
-        for m, r in found.items()
-        if m.startswith("recall: ") and r["ours"]
-    )
+    said: dict[str, list[tuple[str, list[str]]]] = {"Q": [], "D": [], "P": []}
+    for shift in SHIFTS:
+        for size in shift.sizes:
+            name = f"{shift.name} {size:+g} ({shift.layer})"
+            kind = "retrained" if shift.layer == "none" else "recall"
+            words = found[f"{kind}: {name}"]["worlds"].split()
+            assert len(words) == 10, name
+            if shift.layer == "none":
+                for control, letter in (("retrained", "P"), ("alerted", "D"), ("held", "Q")):
+                    assert found[f"{control}: {name}"]["ours"] == mean(letter in w for w in words)
+                continue
+            own = {"quality": "Q", "drift": "D", "performance": "P"}[shift.layer]
+            said[own].append((name, words))
+            days = [7 + 7 * word.find(own) for word in words if own in word]
+            assert found[f"recall: {name}"]["ours"] == len(days) / 10
+            assert found.get(f"delay: {name}", {"ours": None})["ours"] == (
+                median(days) if days else None
+            )
+    words_of = {own: [w for _, words in worlds for w in words] for own, worlds in said.items()}
+    every = [(own, word) for own, words in words_of.items() for word in words]
+    assert found["seeded_worlds"]["ours"] == len(every)
+    recall = mean(own in word for own, word in every)
+    assert found["drift_recall"]["ours"] == pytest.approx(recall, abs=1e-4)
+    first = [(own, re.search("[QDP]", word)) for own, word in every]
+    right = mean(own == spoke[0] for own, spoke in first if spoke)
+    assert found["right_layer_share"]["ours"] == pytest.approx(right, abs=1e-4)
+    poisoned = "".join(words_of["Q"])
+    assert found["retrains_on_poisoned_data"]["ours"] == poisoned.count("P")
+    assert found["alerts_on_poisoned_data"]["ours"] == poisoned.count("D")
+
+
+def test_what_the_gate_did_in_clean_weeks_follows_from_what_it_said() -> None:
+    found = rows("gates")
+    words = found["clean_weeks"]["worlds"].split()
+    weeks = [letter for word in words for letter in word if letter != "?"]
+    assert (len(words), found["clean_weeks"]["ours"]) == (10, len(weeks))
+    for what, letter in (("retrains", "P"), ("alerts", "D"), ("holds", "Q")):
+        per_40 = 40 * weeks.count(letter) / len(weeks)
+        assert found[f"false_{what}_per_40_clean_weeks"]["ours"] == pytest.approx(per_40, abs=1e-4)
 
 
 def test_the_summary_of_the_replay_follows_from_its_policies() -> None:
