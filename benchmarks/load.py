@@ -20,6 +20,7 @@ class Answers:
     """What came back: per request its status and the seconds since it was due."""
 
     statuses: list[int] = field(default_factory=list)
+    due: list[float] = field(default_factory=list)  # time.perf_counter
     seconds: list[float] = field(default_factory=list)
     versions: Counter[str] = field(default_factory=Counter)
     elapsed: float = 0.0
@@ -28,6 +29,16 @@ class Answers:
         """Milliseconds that a share q of the good answers took at most."""
         good = [s for s, status in zip(self.seconds, self.statuses, strict=True) if status == 200]
         return float(np.quantile(good, q)) * 1000 if good else float("nan")
+
+    def within(self, spans: Sequence[tuple[float, float]]) -> "Answers":
+        """Those to requests that were due in one of the spans, or were being answered then."""
+        chosen = Answers()
+        for status, due, seconds in zip(self.statuses, self.due, self.seconds, strict=True):
+            if any(due <= end and due + seconds >= start for start, end in spans):
+                chosen.statuses.append(status)
+                chosen.due.append(due)
+                chosen.seconds.append(seconds)
+        return chosen
 
     def count(self, wanted: Callable[[int], bool]) -> int:
         return sum(map(wanted, self.statuses))
@@ -122,6 +133,7 @@ class Load:
                 break
             await asyncio.sleep(0.2 * 2**attempt)
         answers.statuses.append(status)
+        answers.due.append(due)
         answers.seconds.append(time.perf_counter() - due)
         if status == 200:
             with suppress(ValueError, KeyError):

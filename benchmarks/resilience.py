@@ -13,12 +13,14 @@ import psutil
 
 from benchmarks.load import Answers, Load, capacity, during, rate_run
 from benchmarks.rest import served
-from benchmarks.rows import Row, plain_row
+from benchmarks.rows import Row, plain_row, ratio_row
 from data.settings import Settings
 from models.forecaster import Forecaster, save
 from serving import deploy
+from stack.processes import families, read
 
 CLIENTS = 8
+CALM_SECONDS = 10.0
 BACK_SECONDS = 120.0  # a replica that takes longer does not come back
 
 
@@ -42,17 +44,22 @@ def twin(settings: Settings, version: str) -> Iterator[str]:
 
 
 def swap_rows(settings: Settings, *, swaps: int = 20, requests: int = 1000) -> list[Row]:
-    """Requests that failed while the model was exchanged again and again under load.
+    """Requests that failed, and how long others took, while the model was exchanged under load.
 
-    After each exchange at least so many `requests` are sent.
+    After each exchange at least so many `requests` are sent. Times are those of requests that an
+    exchange overlapped, against as many clients before the first one.
     """
     version, series = served(settings)
     load = Load(settings.host, settings.serve_port, series)
+    spans: list[tuple[float, float]] = []
+    calm = during(load, CLIENTS, lambda: time.sleep(CALM_SECONDS))
     with twin(settings, version) as other:
 
         def exchange() -> None:
             for k in range(swaps):
+                start = time.perf_counter()
                 deploy.swap(settings, (other, version)[k % 2])
+                spans.append((start, time.perf_counter()))
                 enough = load.sent + requests
                 while load.sent < enough:
                     time.sleep(0.1)
@@ -60,9 +67,11 @@ def swap_rows(settings: Settings, *, swaps: int = 20, requests: int = 1000) -> l
         answers = during(load, CLIENTS, exchange)
     if answers.versions.keys() != {version, other}:
         raise RuntimeError(f"Not both versions answered: {answers.versions}.")
+    p99 = answers.within(spans).quantile(0.99)
     return [
         plain_row("swap_requests", "requests", len(answers.statuses)),
         at_most("swap_failed_requests", "requests", len(answers.statuses) - answers.good, 0),
+        ratio_row("swap_p99_vs_calm", "ms", [p99], [calm.quantile(0.99)], target=2.0),
     ]
 
 
@@ -102,6 +111,50 @@ def kill_rows(settings: Settings, *, kills: int = 5) -> list[Row]:
         at_most("replica_kill_failed_requests", "requests", failed, 0),
         at_most("replica_back_seconds", "s", max(gaps), 30),
     ]
+
+
+def member(settings: Settings, title: str) -> int:
+    """The process of this stack whose name begins so. Raises LookupError."""
+    record = read(settings)
+    for members in families(record).values() if record else ():
+        for pid, _ in members:
+            with contextlib.suppress(psutil.Error):
+                if psutil.Process(pid).name().startswith(title):
+                    return pid
+    raise LookupError(f"No process of the stack is called {title}.")
+
+
+def part_rows(settings: Settings, part: str, title: str, *, kills: int = 3) -> list[Row]:
+    """Requests that failed while a part of Ray Serve was killed, for clients that try again."""
+    _, series = served(settings)
+    gaps: list[float] = []
+
+    def kill() -> None:
+        for _ in range(kills):
+            old = member(settings, title)
+            os.kill(old, signal.SIGKILL)
+            start = time.monotonic()
+            while not _replaced(settings, title, old):
+                if time.monotonic() - start > BACK_SECONDS:
+                    raise TimeoutError(f"Nothing took the place of {title}, process {old}.")
+                time.sleep(0.2)
+            gaps.append(time.monotonic() - start)
+            time.sleep(2)
+
+    load = Load(settings.host, settings.serve_port, series, retries=8)
+    answers = during(load, CLIENTS, kill)
+    failed = len(answers.statuses) - answers.good
+    return [
+        plain_row(f"{part}_kill_requests", "requests", len(answers.statuses)),
+        at_most(f"{part}_kill_failed_requests", "requests", failed, 0),
+        plain_row(f"{part}_back_seconds", "s", max(gaps)),
+    ]
+
+
+def _replaced(settings: Settings, title: str, old: int) -> bool:
+    with contextlib.suppress(LookupError):
+        return member(settings, title) != old
+    return False
 
 
 def overload_rows(settings: Settings, *, seconds: float = 10) -> list[Row]:

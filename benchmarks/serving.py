@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import planner, report, resilience
 from benchmarks.fuzz import fuzz
+from benchmarks.hostile import hostile_rows
 from benchmarks.inference import batch_row, m5_rows, profile_rows
 from benchmarks.rest import mlflow_rows, ready_matrix_rows, rest_rows, served
 from benchmarks.rows import Row, plain_row
@@ -59,6 +60,14 @@ def fuzzing(settings: Settings) -> list[Row]:
     ]
 
 
+def controller(settings: Settings) -> list[Row]:
+    return resilience.part_rows(settings, "controller", "ray::ServeController")
+
+
+def proxy(settings: Settings) -> list[Row]:
+    return resilience.part_rows(settings, "proxy", "haproxy")
+
+
 def soak(settings: Settings) -> list[Row]:
     return resilience.soak_rows(settings, minutes=float(os.environ.get("MINUTES", "30")))
 
@@ -69,8 +78,12 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "inference": inference,
     "swap": resilience.swap_rows,
     "overload": resilience.overload_rows,
-    "kill": resilience.kill_rows,  # after the others: it leaves a replica that is not warm yet
+    "hostile": hostile_rows,
     "page": planner.measure,
+    # After the others: they leave what is not warm yet.
+    "controller": controller,
+    "proxy": proxy,
+    "kill": resilience.kill_rows,
     "fuzz": fuzzing,
     "soak": soak,
 }

@@ -14,7 +14,7 @@ from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
 from models import cold_start, conformal, explain, gbm, lagged, levels
 from models.blend import Blend
 from models.conformal import Calibration
-from models.dataset import INPUTS, MatrixSpec, design_matrix, target_days
+from models.dataset import INPUTS, Matrix, MatrixSpec, design_matrix, target_days
 from models.day_profile import Profile, calendar_forecast
 from models.grid import check_grid
 from models.paths import Dependence
@@ -187,20 +187,23 @@ class Forecaster:
                 f"horizon is {horizon}; model {self.version} forecasts 1 to {self.horizon} steps."
             )
         check_grid(features, plan)
-        m, spec = self.manifest, self.manifest.spec
-        x, closed = design_matrix(features, plan, horizon, spec)
-        if self.booster is None:
-            y_hat = lagged.last_units(x, closed)
-        else:
-            calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
-            weights = m.blend.weights(features["item_id"]).repeat(horizon)
-            y_hat = m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
-        days = target_days(features, horizon, spec.steps)
+        y_hat = self.expected(features, plan, horizon)
+        days = target_days(features, horizon, self.manifest.spec.steps)
         step = days["step"].to_numpy()
         times = calibration.times(features).repeat(horizon)
         bands = conformal.apply(y_hat, step, times, calibration, QUANTILES)
         columns = [pl.Series(c, bands[:, i]) for i, c in enumerate(QUANTILE_COLUMNS)]
         return days.hstack([pl.Series("y_hat", y_hat), *columns])[FORECAST]
+
+    def expected(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> Matrix:
+        """Units expected (features.height * horizon,), by series, then by step: y_hat alone."""
+        m, spec = self.manifest, self.manifest.spec
+        x, closed = design_matrix(features, plan, horizon, spec)
+        if self.booster is None:
+            return lagged.last_units(x, closed)
+        calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
+        weights = m.blend.weights(features["item_id"]).repeat(horizon)
+        return m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
 
     def level_forecast(
         self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int, level: str

