@@ -22,11 +22,11 @@ REQUEST_ID = "X-Request-ID"
 MAX_ERRORS = 20
 
 
-class DuplicateKey(HTTPException):
-    """A key that an object of a JSON body has more than once."""
+class BadObject(HTTPException):
+    """An object of a JSON body that has a key more than once, or more keys than any has here."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(400, f"The body has the key {name[:60]!a} twice in one object; send one.")
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
 
 
 class UnknownLevel(ValueError):
@@ -126,7 +126,7 @@ async def _http(request: Request, error: Exception) -> Response:
         allowed = (error.headers or {}).get("Allow", "")
         kind = "method-not-allowed"
         detail = f"{request.method} is not allowed on {path}; allowed: {allowed}."
-    elif isinstance(error, DuplicateKey):
+    elif isinstance(error, BadObject):
         kind, detail = "malformed-json", error.detail
     elif status == 400:
         kind, detail = "malformed-json", "The body is not readable JSON."

@@ -8,14 +8,16 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from serving.problems import DuplicateKey
+from serving.problems import BadObject
+
+MAX_KEYS = 100  # no object here has nearly as many; each one more would be told to be wrong
 
 
 class OnceRequest(Request):
     """A request whose JSON has each key once."""
 
     async def json(self) -> Any:
-        """The body. Raises JSONDecodeError, or DuplicateKey naming the key that is there again."""
+        """The body. Raises JSONDecodeError, or BadObject naming the key that is there again."""
         return json.loads(await self.body(), object_pairs_hook=_once)
 
 
@@ -33,8 +35,10 @@ class OnceRoute(APIRoute):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_KEYS:
+        raise BadObject(f"The body has an object of {len(pairs)} keys; {MAX_KEYS} are the most.")
     found = dict(pairs)
     if len(found) < len(pairs):
         ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise DuplicateKey(name)
+        raise BadObject(f"The body has the key {name[:60]!a} twice in one object; send one.")
     return found

@@ -27,6 +27,13 @@ def test_the_document_is_openapi_3_1_with_an_example_for_every_body(client: Test
         assert example, operation["summary"]
 
 
+def test_an_object_of_many_keys_is_refused_before_each_is_told_to_be_wrong(
+    client: TestClient,
+) -> None:
+    answer = client.post(FORECASTS, json={f"k{n}": n for n in range(60_000)})
+    assert answer.status_code == 400 and "60000 keys; 100 are" in answer.json()["detail"]
+
+
 def test_the_document_names_the_headers_that_answers_carry(client: TestClient) -> None:
     for (method, path), operation in operations(client).items():
         for status, answer in operation["responses"].items():
