@@ -1,6 +1,7 @@
 """A small retailer with known sales, and settings in a folder of the test's own."""
 
 import os
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,17 @@ def sales_of(days: list[date], stores: int, items: int, seed: int) -> pl.DataFra
 
 
 @pytest.fixture(scope="session")
+def sales_since() -> Callable[[int, int, int], pl.DataFrame]:
+    """Makes the sales of so many days from FIRST_DAY, stores and items."""
+
+    def make(days: int, stores: int, items: int) -> pl.DataFrame:
+        dates = [FIRST_DAY + timedelta(days=k) for k in range(days)]
+        return sales_of(dates, stores, items, seed=1).drop("known_at")
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def sales() -> pl.DataFrame:
     """Sales of 4 stores x 3 items from 1 January to 10 September 2017."""
     n = (LAST_DAY - FIRST_DAY).days + 1
@@ -84,12 +96,12 @@ def series(sales: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def retailer(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def retailer(
+    tmp_path_factory: pytest.TempPathFactory, sales_since: Callable[[int, int, int], pl.DataFrame]
+) -> Settings:
     """Settings of a retailer whose till file holds 6 stores x 4 items until 15 October 2017."""
     folder = tmp_path_factory.mktemp("retailer")
-    days = [FIRST_DAY + timedelta(days=k) for k in range(288)]
-    sold = sales_of(days, 6, 4, seed=1).drop("known_at")
-    sold.write_csv(folder / "till.csv")
+    sales_since(288, 6, 4).write_csv(folder / "till.csv")
     return Settings(
         state_dir=folder / "state",
         source="csv",
