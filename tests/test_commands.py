@@ -35,11 +35,9 @@ FLOWS = {
 HERE = {"make help", "make score", "make status", "python -m serving.keys", "curl"}
 HERE |= {"cd", "df", "du", "fuser", "git"}
 STACK = {"prefect deployment run", "curl", "cp", "echo", "export"}  # test_reader_commands.py
-STACK |= {"make rollback", "make status"}
+STACK |= {"make rollback", "make status", "make up", "make down", "tar"}
 ELSEWHERE = {
     "make demo": ("end_to_end/conftest.py", "demo.py"),
-    "make up": ("end_to_end/conftest.py", "demo.py"),  # which begins with it
-    "make down": ("end_to_end/test_stop.py", '"down"'),
     "make clean": ("test_stack.py", "clean(settings)"),
     "make replay": ("flows/test_replay.py", "replay("),
     "python -m benchmarks.data_quality": ("benchmarks/test_results.py", "data_quality.count()"),
@@ -48,7 +46,6 @@ ELSEWHERE = {
 }
 BENCHMARK = "a benchmark: minutes to hours on an idle machine; parts of it have tests of their own"
 NOT_RUN = {
-    "tar": "of the system",
     "make test": "it is what runs this",
     "python -m pytest": "a part of what runs this",
     "make lint": "CI runs it beside the tests",
