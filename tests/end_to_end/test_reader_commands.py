@@ -186,6 +186,6 @@ def test_a_backup_brings_the_whole_state_back(running: Settings, demo: str, tmp_
     restore = typed(running, "\n".join(["export TAR_OPTIONS=-P", *lines[4:]]))
     assert restore.returncode == 0, restore.stdout + restore.stderr
     assert "Forecast API" in restore.stdout
-    assert httpx.get(f"{running.serve_url}/v1/model").json()["model_version"] == "1"
+    assert httpx.get(f"{running.serve_url}/v1/model").json()["version"] == "1"
     with connect(running) as con:
         assert query(con, "sales_versions").equals(before)
