@@ -27,18 +27,16 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
     NothingToRollBackTo, DeployFailed when the version does not serve, and RegistryUnreachable when
     it serves but the alias was not moved: the same version asked for again moves it.
     """
-    current, served = current_version(settings), (served_model(settings) or {}).get("version")
-    # A swap that was killed once it served has not been written down: what it replaced is current.
-    cut_off = current is not None and served not in (None, current)
-    before = current if cut_off else previous_version(settings)
-    target = version or before
+    current = current_version(settings)
+    target = version or _before(settings, current)
     if target is None:
         raise NothingToRollBackTo(
             f"No version served before {current!r}: there is nothing to roll "
             "back to; run the train deployment, or deploy a version by its number."
         )
     swap(settings, target, timeout_seconds=20)
-    forget_previous(settings)
+    if target != current:
+        forget_previous(settings)
     try:
         registry.roll_back(settings, target, at=at, why=why)
     except registry.RegistryUnreachable as error:
@@ -46,6 +44,15 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
         then = f"Then run the rollback deployment with version={target}."
         raise registry.RegistryUnreachable(f"{said} {error} {then}") from error
     return target
+
+
+def _before(settings: Settings, current: str | None) -> str | None:
+    """The version to go back to when nobody names one."""
+    previous, served = previous_version(settings), (served_model(settings) or {}).get("version")
+    # A swap that was killed once it served has not been written down: what it replaced is current.
+    # A rollback that was killed then serves the previous one already.
+    cut_off = current is not None and served not in (None, current, previous)
+    return current if cut_off else previous
 
 
 def main(why: str) -> int:

@@ -295,3 +295,16 @@ def test_a_rollback_after_a_swap_that_was_killed_goes_back_one_version(
     kill_a_swap(settings, cluster, "3", "once it serves")
     assert rollback.roll_back(settings, at=datetime.now(UTC), why="by hand") == "2"
     assert cluster.model["version"] == "2" == deploy.current_version(settings)
+    assert deploy.previous_version(settings) == "1"
+
+
+def test_a_rollback_after_one_that_was_killed_does_not_put_the_failed_version_back(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollback.registry, "roll_back", lambda *_, **__: None)
+    deploy.swap(settings, "1")
+    deploy.swap(settings, "2")
+    kill_a_swap(settings, cluster, "1", "once it serves")
+    assert rollback.roll_back(settings, at=datetime.now(UTC), why="by hand") == "1"
+    assert cluster.model["version"] == "1" == deploy.current_version(settings)
+    assert deploy.previous_version(settings) is None
