@@ -1,7 +1,7 @@
 """Serves what did better when the model is no better than seasonal naive."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -14,14 +14,14 @@ from data.warehouse import connect
 from feature_repo.store import StaleFeatures
 from flows.deploy import deploy
 from flows.materialize import take_snapshot
-from flows.rollback import rollback
-from flows.slots import done, writing
+from flows.slots import changing, done, writing
 from flows.train import collect, promote_over, register, rehearse
 from models import registry
 from models.backtest import TrainingData
 from models.forecaster import Forecaster, NoChampion, Unusable
 from models.training import Training, last_week
 from serving.deploy import DeployFailed, current_version
+from serving.rollback import roll_back
 
 
 @task
@@ -102,8 +102,19 @@ def fall_back(reason: str = "by hand", lost: Sequence[date] = ()) -> str:
         message = f"version {champion.version} serves on: nothing else would have won those weeks"
         return done(message=message, data=champion.version)
     if not chosen.repeats:
-        return rollback(reason, int(chosen.version))
+        return serve_before(settings, champion.version, chosen.version, reason)
     return serve_last_week(settings, champion.version, *made[0], reason)
+
+
+def serve_before(settings: Settings, champion: str, version: str, reason: str) -> str:
+    """Goes back to the version before, unless another champion than the one that lost serves."""
+    with changing(settings, f"the fall back to version {version}"):
+        now = registry.version_of(settings, registry.CHAMPION)
+        if now == champion:
+            roll_back(settings, at=datetime.now(UTC), why=reason, version=version)
+            return done(message=f"version {version} serves again: {reason}", data=version)
+    message = f"version {now} has become champion meanwhile, in place of {champion}"
+    return done(message=message, data=str(now))
 
 
 def serve_last_week(

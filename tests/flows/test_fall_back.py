@@ -53,7 +53,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(flow, "register", lambda *_: "8")
     monkeypatch.setattr(flow, "rehearse", note("rehearse", Rehearsal({})))
     monkeypatch.setattr(flow, "deploy", lambda: did.append(("deploy",)))
-    monkeypatch.setattr(flow, "rollback", lambda why, version: did.append(("back", version, why)))
+    monkeypatch.setattr(flow, "changing", lambda *_: nullcontext())
+    monkeypatch.setattr(
+        flow, "roll_back", lambda _s, version, why, **_: did.append(("back", version, why))
+    )
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: "7")
     monkeypatch.setattr(flow.registry, "load", lambda _settings: model("7"))
     monkeypatch.setattr(
         flow, "promote_over", lambda _s, over, v, why: did.append(("promote", v, why, over)) or v
@@ -84,7 +88,17 @@ def test_a_version_before_that_helps_serves_again(
     monkeypatch.setattr(flow, "before_that_loads", lambda *_: model("6"))
     monkeypatch.setattr(flow, "beats_naive", lambda *_: True)
     flow.fall_back.fn("2 weeks lost", LOST)
-    assert done == [("back", 6, "2 weeks lost")]
+    assert done == [("back", "6", "2 weeks lost")]
+
+
+def test_a_champion_that_came_meanwhile_is_not_rolled_back_for_what_another_one_lost(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "before_that_loads", lambda *_: model("6"))
+    monkeypatch.setattr(flow, "beats_naive", lambda *_: True)
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: "9")
+    assert "version 9 has become champion meanwhile" in str(flow.fall_back.fn("lost", LOST))
+    assert done == []
 
 
 def test_seasonal_naive_does_not_fall_back_to_itself(
