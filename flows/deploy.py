@@ -58,32 +58,58 @@ def swap_or_stay(settings: Settings, version: str) -> None:
     try:
         serve(settings, version)
     except DeployFailed as error:
-        moved = registry.version_of(settings, registry.CHAMPION) == version
-        if not moved or serves in (None, version):
+        try:
+            taken_back = take_alias_back(settings, version, serves, error)
+        except registry.RegistryUnreachable as down:
+            said = f"{error} The alias champion may still name version {version}: {down}"
+            raise type(error)(said) from error
+        if not taken_back:
             raise
-        before, now = previous_version(settings), datetime.now(UTC)
-        why = f"version {version} was promoted and did not come to serve: {error}"
-        registry.take_back(settings, str(serves), before=before, at=now, why=why)
         said = f"{error} The alias champion names version {serves} again"
         if isinstance(error, RayUnreachable):
             said += f"; when Ray is up, run the deploy deployment with version={version}"
         raise type(error)(f"{said}.") from error
 
 
+def take_alias_back(
+    settings: Settings, version: str, serves: str | None, error: DeployFailed
+) -> bool:
+    """Moves `champion` from a version that failed its swap to what serves; whether it had to."""
+    champion = registry.version_of(settings, registry.CHAMPION)
+    if champion != version or serves in (None, version):
+        return False
+    why = f"version {version} was promoted and did not come to serve: {error}"
+    if not isinstance(error, RayUnreachable):
+        registry.hold_against(settings, version, why)
+    before, now = previous_version(settings), datetime.now(UTC)
+    registry.take_back(settings, str(serves), before=before, at=now, why=why)
+    return True
+
+
 def take_over(settings: Settings, version: str, *, by_number: bool) -> str:
     """Swaps the API to an exported version and watches it; the caller has the turn.
 
-    Raises DeployFailed when it does not come to serve, or is rolled back.
+    Raises DeployFailed when it does not come to serve, or is rolled back, and RegistryUnreachable
+    when it serves and passed its watch, but the alias of one that was named was not moved.
     """
     since, before = datetime.now(UTC), rollout.observe(settings)
     swap_or_stay(settings, version)
+    unmoved: registry.RegistryUnreachable | None = None
     if by_number:
-        registry.promote(settings, version, at=since, why="deployed by its number")
+        try:
+            registry.promote(settings, version, at=since, why="deployed by its number")
+        except registry.RegistryUnreachable as error:
+            unmoved = error  # nobody has watched the version yet
     seen = watch(settings, version, before, since)
     if before and (problems := seen.problems()):
         why = "; ".join(problems)
-        back = roll_back(settings, at=datetime.now(UTC), why=why)
+        served = previous_version(settings)
+        back = roll_back(settings, at=datetime.now(UTC), why=why, version=served)
         raise DeployFailed(f"Version {version} was rolled back to {back}: {why}.")
+    if unmoved:
+        said = f"Version {version} serves, but the alias champion was not moved: {unmoved}"
+        then = f"; run the deploy deployment with version={version}."
+        raise registry.RegistryUnreachable(said.rstrip(".") + then) from unmoved
     return f"version {version} serves; {seen.requests} requests watched, p95 {seen.p95_ms:.0f} ms"
 
 

@@ -208,33 +208,35 @@ def promote(settings: Settings, version: str, *, at: datetime, why: str) -> None
 
 
 def roll_back(settings: Settings, version: str, *, at: datetime, why: str) -> None:
-    """Moves `champion` back to a version; the one that it was keeps the reason as a tag.
-
-    `previous` is gone afterwards: it would name the model that just failed.
-    """
+    """Moves `champion` back; the one that failed keeps why as a tag, and `previous` is gone."""
     failed = version_of(settings, CHAMPION)
     if failed and failed != version:
-        with connected(settings) as client:
-            client.set_model_version_tag(MODEL, failed, "rolled_back", why)
+        hold_against(settings, failed, why)
     take_back(settings, version, before=None, at=at, why=f"rolled back: {why}")
 
 
 def take_back(
     settings: Settings, version: str, *, before: str | None, at: datetime, why: str
 ) -> None:
-    """Moves `champion` back to what serves, after a promotion whose version never did.
+    """Moves `champion` back to a version and `previous` to `before`, or to nothing.
 
-    `previous` names `before` again, which served before that; None leaves it naming nothing.
+    Raises RegistryUnreachable.
     """
     with connected(settings) as client:
         _settle(client, version_of(settings, CHAMPION))
         move = _remember(client, version, at, why)
+        client.set_registered_model_alias(MODEL, CHAMPION, version)
         if before:
             client.set_registered_model_alias(MODEL, PREVIOUS, before)
         elif version_of(settings, PREVIOUS):
             client.delete_registered_model_alias(MODEL, PREVIOUS)
-        client.set_registered_model_alias(MODEL, CHAMPION, version)
         _confirm(client, *move)
+
+
+def hold_against(settings: Settings, version: str, why: str) -> None:
+    """Tags a version with why it serves no more, or never did. Raises RegistryUnreachable."""
+    with connected(settings) as client:
+        client.set_model_version_tag(MODEL, version, "rolled_back", why)
 
 
 def _remember(client: MlflowClient, version: str, at: datetime, why: str) -> tuple[str, Move]:
@@ -282,8 +284,7 @@ def alias_history(settings: Settings) -> list[Served]:
 
 def served_at(history: Sequence[Served], instant: datetime) -> Served | None:
     """The version that served at an instant, since when and why; None before the first one."""
-    moves = [served for served in history if served.since <= as_utc(instant)]
-    return moves[-1] if moves else None
+    return next((s for s in reversed(history) if s.since <= as_utc(instant)), None)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,14 @@ import pytest
 from checks.rollout import Tried
 from data.settings import Settings
 from flows import deploy as flow
+from models import registry
 from serving.deploy import CURRENT, PREVIOUS, DeployFailed, RayUnreachable
 
 FINE = Tried(100, (), 10.0, 10.0, 5.0, 5.0)
+
+
+def down(*_: object, **__: object) -> None:
+    raise registry.RegistryUnreachable("MLflow is down.")
 
 
 @pytest.fixture
@@ -40,6 +45,9 @@ def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
                 (moves, version, *(said[k] for k in ("before", "why") if k in said))
             ),
         )
+    monkeypatch.setattr(
+        flow.registry, "hold_against", lambda _s, version, _why: did.append(("failed", version))
+    )
     return did
 
 
@@ -57,7 +65,34 @@ def test_a_promoted_version_that_does_not_come_to_serve_is_not_champion(done: li
         flow.deploy.fn()
     why = "Model version '8' was not deployed: it does not load."
     why = f"version 8 was promoted and did not come to serve: {why}"
-    assert done == [("take_back", "7", "6", why)]
+    assert done == [("failed", "8"), ("take_back", "7", "6", why)]
+
+
+@pytest.mark.usefixtures("fails")
+def test_a_registry_that_is_down_does_not_hide_why_the_version_does_not_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flow.registry, "version_of", down)
+    said = r"it does not load\. The alias champion may still name version 8: MLflow is down\."
+    with pytest.raises(DeployFailed, match=said):
+        flow.deploy.fn()
+
+
+@pytest.mark.usefixtures("done")
+def test_a_version_by_number_is_watched_when_the_registry_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flow.registry, "promote", down)
+    said = r"^Version 9 serves, but the alias champion was not moved: MLflow is down; run the deplo"
+    with pytest.raises(flow.registry.RegistryUnreachable, match=said):
+        flow.deploy.fn(version=9)
+    backs: list[Any] = []
+    bad = Tried(100, ("it answers 500",), 10.0, 10.0, 5.0, 5.0)
+    monkeypatch.setattr(flow, "watch", lambda *_: bad)
+    monkeypatch.setattr(flow, "roll_back", lambda *_, version, **__: backs.append(version) or "6")
+    with pytest.raises(DeployFailed, match="Version 9 was rolled back to 6: it answers 500"):
+        flow.deploy.fn(version=9)
+    assert backs == ["6"]
 
 
 def test_without_ray_nothing_is_held_against_the_version_and_the_run_says_how_to_deploy_it(
