@@ -74,7 +74,8 @@ def put(settings: Settings, config: dict[str, Any]) -> None:
     """Makes `config` Ray Serve's configuration; the same one twice changes nothing.
 
     Returns when Ray has accepted it, before its effect: GET /v1/model tells which version serves.
-    Raises RayUnreachable when Ray is not reachable, DeployFailed when it refuses it.
+    Raises RayUnreachable when Ray is not reachable, DeployFailed when it refuses it or gives no
+    answer: it may have taken it then.
     """
     try:
         answer = _send(settings, config)
@@ -82,10 +83,15 @@ def put(settings: Settings, config: dict[str, Any]) -> None:
         raise RayUnreachable(
             f"Ray's token is not at {settings.ray_token_path}; start the stack with `make up`."
         ) from error
-    except httpx.HTTPError as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise RayUnreachable(
             f"Ray is not reachable at {settings.ray_dashboard_url} "
             f"({str(error) or type(error).__name__}); start the stack with `make up`."
+        ) from error
+    except httpx.HTTPError as error:
+        raise DeployFailed(
+            f"Ray at {settings.ray_dashboard_url} gave no answer to the configuration "
+            f"({str(error) or type(error).__name__}); look into its log, then deploy again."
         ) from error
     if answer.is_error:
         said = (answer.text.strip().splitlines() or ["no reason given"])[0][:300]
@@ -143,8 +149,8 @@ def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> di
     """Serves model `version` and returns what GET /v1/model then answers.
 
     Requests in flight are answered by the model that they met. When the version does not load
-    or does not answer within `timeout_seconds`, the configuration of the previous version is put
-    back and DeployFailed says why.
+    or does not answer within `timeout_seconds`, or Ray gives no answer, the configuration of the
+    previous version is put back and DeployFailed says why. Raises RayUnreachable without that.
     """
     folder = _folder(settings, version)
     if not folder.is_dir():
@@ -157,8 +163,13 @@ def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> di
     if before and before.get("load_error"):
         # Ray Serve ignores a configuration that it already has: leave the failed one first.
         _restore(settings, previous)
-    put(settings, application_config(settings, version=version))
-    model, problem = _wait_for(settings, version, timeout_seconds)
+    try:
+        put(settings, application_config(settings, version=version))
+        model, problem = _wait_for(settings, version, timeout_seconds)
+    except RayUnreachable:
+        raise
+    except DeployFailed as error:
+        model, problem = None, str(error).rstrip(".")
     if model is None:
         outcome = _restore(settings, previous)
         raise DeployFailed(f"Model version {version!r} was not deployed: {problem}. {outcome}")

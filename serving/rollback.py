@@ -23,7 +23,8 @@ class NothingToRollBackTo(LookupError):
 def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None = None) -> str:
     """Serves the previous version (or `version`) again and moves `champion` back to it.
 
-    The caller has the turn (serving.turn). The swap comes first and needs no MLflow. Raises
+    The caller has the turn (serving.turn). The swap comes first and needs no MLflow. A version that
+    was promoted and waits for its swap is taken back alone: what serves, serves on. Raises
     NothingToRollBackTo, DeployFailed when the version does not serve, and RegistryUnreachable when
     it serves but the alias was not moved: the same version asked for again moves it.
     """
@@ -35,7 +36,7 @@ def roll_back(settings: Settings, *, at: datetime, why: str, version: str | None
             "back to; run the train deployment, or deploy a version by its number."
         )
     swap(settings, target, timeout_seconds=20)
-    if target != current:
+    if version or target != current:
         forget_previous(settings)
     try:
         registry.roll_back(settings, target, at=at, why=why)
@@ -51,8 +52,14 @@ def _before(settings: Settings, current: str | None) -> str | None:
     previous, served = previous_version(settings), (served_model(settings) or {}).get("version")
     # A swap that was killed once it served has not been written down: what it replaced is current.
     # A rollback that was killed then serves the previous one already.
-    cut_off = current is not None and served not in (None, current, previous)
-    return current if cut_off else previous
+    if current is not None and served not in (None, current, previous):
+        return current
+    try:
+        champion = registry.version_of(settings, registry.CHAMPION)
+    except registry.RegistryUnreachable:
+        return previous  # a rollback needs no registry
+    waits = current is not None and champion not in (None, current, previous)
+    return current if waits else previous
 
 
 def main(why: str) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from data.settings import Settings
 from serving import deploy, rollback
-from serving.deploy import DeployFailed
+from serving.deploy import DeployFailed, RayUnreachable
 
 
 class Cluster:
@@ -58,10 +58,10 @@ def handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             if cluster.refuse:
                 return self.reply(400, cluster.refuse.encode())
             assert self.path == "/api/serve/applications/"
+            cluster.put(json.loads(body))
             if cluster.slow_puts:
                 cluster.slow_puts -= 1
-                time.sleep(0.3)
-            cluster.put(json.loads(body))
+                time.sleep(0.6)
             self.reply(200, b"")
 
         def do_GET(self) -> None:
@@ -81,6 +81,17 @@ def handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+@pytest.fixture
+def champion(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """The alias, which a rollback moves."""
+    alias: dict[str, str | None] = {"champion": None}
+    monkeypatch.setattr(rollback.registry, "version_of", lambda *_: alias["champion"])
+    monkeypatch.setattr(
+        rollback.registry, "roll_back", lambda _s, version, **_: alias.update(champion=version)
+    )
+    return alias
 
 
 @pytest.fixture
@@ -202,14 +213,27 @@ def test_when_ray_is_not_there_one_sentence_says_so(settings: Settings) -> None:
 def test_ray_may_take_its_time_to_start(
     settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy, "NETWORK_SECONDS", 0.1)
+    monkeypatch.setattr(deploy, "NETWORK_SECONDS", 0.3)
     config = deploy.application_config(settings, version=None)
     cluster.slow_puts = 2
     deploy.put(settings, config)
     assert cluster.seen == [None]
     cluster.slow_puts = deploy.PUT_ATTEMPTS
-    with pytest.raises(DeployFailed, match=r"not reachable .*\(timed out\)"):
+    with pytest.raises(DeployFailed, match=r"gave no answer .*\(timed out\)"):
         deploy.put(settings, config)
+
+
+def test_a_version_that_ray_took_without_an_answer_is_taken_back(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy.swap(settings, "1")
+    monkeypatch.setattr(deploy, "NETWORK_SECONDS", 0.3)
+    cluster.slow_puts = deploy.PUT_ATTEMPTS
+    said = r"'2' was not deployed: .* gave no answer .* The previous version '1' serves on"
+    with pytest.raises(DeployFailed, match=said) as error:
+        deploy.swap(settings, "2")
+    assert not isinstance(error.value, RayUnreachable)
+    assert cluster.seen == ["1", "2", "1"]
 
 
 def test_without_rays_token_one_sentence_says_so(settings: Settings) -> None:
@@ -286,10 +310,10 @@ def test_a_swap_that_was_killed_is_made_whole_by_the_next_one(
     assert deploy.previous_version(settings) == "1"
 
 
+@pytest.mark.usefixtures("champion")
 def test_a_rollback_after_a_swap_that_was_killed_goes_back_one_version(
-    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, cluster: Cluster
 ) -> None:
-    monkeypatch.setattr(rollback.registry, "roll_back", lambda *_, **__: None)
     deploy.swap(settings, "1")
     deploy.swap(settings, "2")
     kill_a_swap(settings, cluster, "3", "once it serves")
@@ -298,10 +322,21 @@ def test_a_rollback_after_a_swap_that_was_killed_goes_back_one_version(
     assert deploy.previous_version(settings) == "1"
 
 
-def test_a_rollback_after_one_that_was_killed_does_not_put_the_failed_version_back(
-    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+def test_a_rollback_before_the_swap_of_a_promoted_version_takes_that_one_back_alone(
+    settings: Settings, cluster: Cluster, champion: dict[str, str | None]
 ) -> None:
-    monkeypatch.setattr(rollback.registry, "roll_back", lambda *_, **__: None)
+    deploy.swap(settings, "1")
+    deploy.swap(settings, "2")
+    champion["champion"] = "3"
+    assert rollback.roll_back(settings, at=datetime.now(UTC), why="by hand") == "2"
+    assert champion["champion"] == "2" == cluster.model["version"]
+    assert deploy.previous_version(settings) == "1" and cluster.seen == ["1", "2"]
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_rollback_after_one_that_was_killed_does_not_put_the_failed_version_back(
+    settings: Settings, cluster: Cluster
+) -> None:
     deploy.swap(settings, "1")
     deploy.swap(settings, "2")
     kill_a_swap(settings, cluster, "1", "once it serves")

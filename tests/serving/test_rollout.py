@@ -305,6 +305,7 @@ def test_drill_a_model_that_shows_its_fault_only_live_is_rolled_back(
     live: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved: list[tuple[str, str]] = []
+    monkeypatch.setattr(rollback.registry, "version_of", lambda *_: None)
     monkeypatch.setattr(
         rollback.registry, "roll_back", lambda _s, v, **said: moved.append((v, said["why"]))
     )
