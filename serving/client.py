@@ -3,14 +3,14 @@
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 from urllib.parse import quote
 
 import httpx
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError, create_model
 
 from data.settings import Settings
 from serving.api.forecasts import Change
@@ -105,14 +105,15 @@ class Client:
     def series(self, store_id: str | None = None, search: str | None = None) -> pl.DataFrame:
         """The series that can be forecast: store_id, item_id, and `cold`, whether they are new."""
         asked = {"store_id": store_id, "search": search, "limit": 1000, "cursor": None}
-        found, new = list[dict[str, Any]](), list[dict[str, Any]]()
+        found, new = list[dict[str, str]](), set[Key]()
         while True:
             page = self._ask("GET", "/v1/series", params=_given(asked))
             found += page["series"]
-            new += page["cold"]
+            new |= {(key["store_id"], key["item_id"]) for key in page["cold"]}
             asked["cursor"] = page["next_cursor"]
             if asked["cursor"] is None:
-                cold = pl.Series("cold", [key in new for key in found], pl.Boolean)
+                keys = [(key["store_id"], key["item_id"]) for key in found]
+                cold = pl.Series("cold", [k in new for k in keys], pl.Boolean)
                 return _frame(Series, found).with_columns(cold)
 
     def history(
@@ -172,6 +173,7 @@ class Client:
         ]
         told = Orders.model_validate(self._ask("POST", "/v1/orders", json=body)).model_dump()
         of = {"since": pl.Date, "until": pl.Date, "service_level": pl.Float64}
+        of |= {"snapshot_id": pl.String, "cutoff": pl.Date}
         found = _frame(Order, told["orders"]).rename({"method": "analogues"})
         return found.with_columns(_same(told, of | PROVENANCE))
 
@@ -275,10 +277,22 @@ def _same(told: Mapping[str, Any], dtypes: Mapping[str, Any]) -> list[pl.Expr]:
 
 
 def _frame(row: type[BaseModel], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows of the wire with the columns and types of their record, also when there are none."""
+    """Rows of the wire with the columns and types of their record, also when there are none.
+
+    The ranges that a request is held to are not asked of what was accepted once.
+    """
     schema = {name: _dtype(field.annotation) for name, field in row.model_fields.items()}
-    found = [row.model_validate(r).model_dump() for r in rows]
+    of = row.model_fields.items()
+    fields: dict[str, Any] = {name: (_plain(field.annotation), field.default) for name, field in of}
+    plain = create_model(row.__name__, **fields)
+    found = [plain.model_validate(r).model_dump() for r in rows]
     return pl.DataFrame(found, schema=schema, infer_schema_length=None)
+
+
+def _plain(annotation: Any) -> Any:
+    """What a field is read as: a time, whatever its offset, as one of UTC."""
+    in_utc = AfterValidator(lambda at: at.astimezone(UTC))
+    return Annotated[annotation, in_utc] if annotation is datetime else annotation
 
 
 def _dtype(annotation: Any) -> Any:

@@ -42,8 +42,8 @@ def answer(
     if read.analogues and request.level != "series":
         (store_id, item_id), *_ = read.analogues
         raise UnknownSeries(
-            f"Series store_id={store_id!r}, item_id={item_id!r} has no history of its own, so that "
-            "no sum can hold it; ask for the level series, or leave the series out."
+            f"Series store_id={store_id!r}, item_id={item_id!r} is not among those that the model "
+            "learnt, so that no sum can hold it; ask for the level series, or leave the series out."
         )
     plan = source.snapshots.plan(read.features, horizon)
     made = frame(model, read, plan, request.level, horizon)
@@ -56,7 +56,7 @@ def answer(
         ]
     if request.level == "series":
         asked = {"at": str(now), "request_id": request_id, "what_if": bool(request.what_if)}
-        keep(source, read.features, made, model, asked)
+        _keep(source, read.features, made, model, asked)
     for node in forecasts if read.analogues else ():
         node["method"] = read.analogues.get((node["store_id"], node["item_id"]))
     return {
@@ -151,7 +151,7 @@ def nodes(made: pl.DataFrame, read: Read, request: ForecastRequest) -> list[dict
     ]
 
 
-def keep(
+def _keep(
     source: Source,
     features: pl.DataFrame,
     made: pl.DataFrame,

@@ -221,7 +221,6 @@ class ForecastService:
         keys, count, more = source.snapshots.page(
             snapshot_id,
             query.store_id,
-            cold=query.cold,
             search=query.search,
             after=after,
             limit=query.limit,

@@ -52,7 +52,10 @@ class Snapshots:
     def new(self, snapshot_id: str) -> frozenset[Key]:
         """Series that began to sell in the last SHORT_DAYS days and have no features of their own.
 
-        Store and item are among the snapshot's. Raises StaleFeatures when it is not there.
+        Store and item are among the snapshot's. Those that began earlier, and were too sparse to be
+        chosen, are left out: forecasts answer them all the same (serving.cold). As exceptions, new
+        series are told for a shorter time (checks.exceptions.NEW_DAYS). Raises StaleFeatures when
+        the snapshot is not there.
         """
         return self._new(snapshot_id)
 
@@ -66,17 +69,12 @@ class Snapshots:
         snapshot_id: str,
         store_id: str | None,
         *,
-        cold: bool | None = None,
         search: str | None = None,
         after: Key | None,
         limit: int,
     ) -> tuple[list[Key], int, bool]:
-        """Up to `limit` series after a key, how many match on all pages, and if some follow.
-
-        `cold` is whether they are to be new ones, None for both.
-        """
-        known, new = self.series(snapshot_id), self.new(snapshot_id)
-        matching = sorted([*(() if cold else known), *(() if cold is False else new)])
+        """Up to `limit` series after a key, how many match on all pages, and if some follow."""
+        matching = sorted([*self.series(snapshot_id), *self.new(snapshot_id)])
         if store_id is not None:
             matching = [key for key in matching if key[0] == store_id]
         if search is not None:
@@ -126,12 +124,12 @@ class Snapshots:
     def _read_new(self, snapshot_id: str) -> frozenset[Key]:
         series = pl.DataFrame(self.series(snapshot_id), schema=KEYS, orient="row")
         sales = self.scan(snapshot_id, "sales.parquet").filter(pl.col("y") > 0)
-        young = pl.col("began") > pl.col("ds").max() - pl.duration(days=SHORT_DAYS)
+        young = pl.col("began") > pl.col("last").max() - pl.duration(days=SHORT_DAYS)
         began = (
-            sales.select(*KEYS, "ds", began=pl.col("ds").min().over(KEYS))
+            sales.group_by(KEYS)
+            .agg(began=pl.col("ds").min(), last=pl.col("ds").max())
             .filter(young)
             .select(KEYS)
-            .unique()
             .collect()
             .join(series, on=KEYS, how="anti")
         )

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from serving.api.series import FORBID, MAX_HORIZON, MAX_SERIES, Id, Level, Node, Provenance, Series
+from serving.api.series import (
+    BORROWED,
+    FORBID,
+    MAX_HORIZON,
+    MAX_SERIES,
+    Id,
+    Level,
+    Node,
+    Provenance,
+    Series,
+)
 from serving.api.series import Share as Quantile
 
 DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
@@ -139,7 +149,7 @@ class NodeForecast(Node):
     method: str | None = Field(
         default=None,
         description="What stood in for the history of a series that has none.",
-        examples=["analogues: GROCERY in stores 330, 401"],
+        examples=[BORROWED],
     )
 
 

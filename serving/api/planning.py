@@ -5,7 +5,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from serving.api.series import FORBID, MAX_HORIZON, MAX_SERIES, Id, Provenance, Series, Share
+from serving.api.series import (
+    BORROWED,
+    FORBID,
+    MAX_HORIZON,
+    MAX_SERIES,
+    Id,
+    Provenance,
+    Series,
+    Share,
+)
 
 Units = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
@@ -69,7 +78,7 @@ class Explanation(Provenance):
         default=None,
         description="What stood in for the history of a series that has none, and how it was "
         "scaled; the drivers are those of what it was lent.",
-        examples=["analogues: GROCERY in stores 330, 401, times 0.8 to 1.2 for what they sell"],
+        examples=[BORROWED],
     )
 
 
@@ -155,7 +164,7 @@ class Order(BaseModel):
     method: str | None = Field(
         default=None,
         description="What stood in for the history of a series that has none.",
-        examples=["analogues: GROCERY in stores 330, 401"],
+        examples=[BORROWED],
     )
 
 

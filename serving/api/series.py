@@ -13,6 +13,8 @@ Id = Annotated[str, Field(min_length=1, max_length=128)]
 Share = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
 Level = Literal["total", "store", "department", "store x department", "item", "series"]
 
+BORROWED = "analogues: GROCERY in stores 330, 401, times 0.8 to 1.2 for the size of store 367"
+
 # The allowed range of each field in words; validation problems quote it.
 EXPECTED = {
     "series": f"a list of 1 to {MAX_SERIES} different series, each with store_id and item_id",
@@ -21,7 +23,6 @@ EXPECTED = {
     "store_id": "a text of 1 to 128 characters",
     "item_id": "a text of 1 to 128 characters",
     "limit": "an integer from 1 to 1000",
-    "cold": "true or false",
     "cursor": "the next_cursor of the previous page",
     "level": "one of total, store, department, store x department, item, series",
     "what_if": "a list of up to 2000 changes, each with ds and display, mailer or price",
@@ -70,10 +71,6 @@ class SeriesQuery(BaseModel):
     model_config = FORBID
 
     store_id: Id | None = Field(default=None, description="Only series of this store.")
-    cold: bool | None = Field(
-        default=None,
-        description="Only new series, or only those with a history; both when left out.",
-    )
     search: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         default=None, description="Only series with this text in store_id or item_id, any case."
     )
@@ -90,8 +87,9 @@ class SeriesPage(BaseModel):
     count: int = Field(description="Series that match the filter, on all pages.")
     series: list[Series]
     cold: list[Series] = Field(
-        description="Those of them that began to sell in the last eight weeks: they have no "
-        "history to be forecast from, and are forecast from what is like them."
+        description="Those of them that began to sell in the last eight weeks: the model did not "
+        "learn them, and they are forecast from what is like them. So is, without being listed, "
+        "every other series whose store and item are known."
     )
     next_cursor: str | None = Field(description="Asks for the next page; null on the last one.")
 

@@ -5,6 +5,7 @@ import { dayNamed, dayShort, daysBetween, number, stepName, units } from "./form
 import { band, dayTicks, levels, line, ticks } from "./scale.js";
 
 const EDGE = { left: 46, right: 14, top: 30, bottom: 62 };
+const UNIT_WIDTH = 120;  // what is left of it, at the top, names the unit
 const LANE = { top: 10, height: 22 };  // below the floor: how much is on promotion
 const LINES = [
   { key: "y", css: "sold", name: "Sold" },
@@ -15,23 +16,23 @@ const LINES = [
 ];
 const promoted = row => (row.display ?? 0) + (row.mailer ?? 0);
 
-/** Draws into a figure and draws again when its width changes; returns {draw(rows, cutoff)}. */
+/** Draws into a figure and draws again when its width changes; returns {draw(rows, cutoff, step)}. */
 export function seriesChart(figure) {
   const legend = h("ul", { class: "legend", "aria-label": "Legend" });
   const tip = h("div", { class: "tip", hidden: true });
   const cursor = h("input", { type: "range", class: "cursor", min: 0, step: 1 });
   const plot = h("div", { class: "plot" });
   fill(figure, legend, plot);
-  let shown = { rows: [], cutoff: null }, geometry;
+  let shown = { rows: [], cutoff: null, step: 1 }, geometry;
 
-  function draw(rows, cutoff) {
-    shown = { rows, cutoff };
+  function draw(rows, cutoff, step) {
+    shown = { rows, cutoff, step };
     if (!rows.length || !plot.clientWidth) return;
     geometry = layOut(rows, plot.clientWidth);
     cursor.max = rows.length - 1;
     cursor.value = Math.max(0, rows.findIndex(r => r.ds > cutoff));
     cursor.setAttribute("aria-label", "Day on the chart: use the arrow keys");
-    fill(plot, picture(rows, cutoff, geometry), cursor, tip);
+    fill(plot, picture(rows, cutoff, step, geometry), cursor, tip);
     fill(legend, ...legendOf(rows));
     point(null);
   }
@@ -58,7 +59,7 @@ export function seriesChart(figure) {
   cursor.addEventListener("input", () => point(Number(cursor.value)));
   cursor.addEventListener("focus", () => point(Number(cursor.value)));
   cursor.addEventListener("blur", () => point(null));
-  new ResizeObserver(() => draw(shown.rows, shown.cutoff)).observe(plot);
+  new ResizeObserver(() => draw(shown.rows, shown.cutoff, shown.step)).observe(plot);
   return { draw };
 }
 
@@ -75,7 +76,7 @@ function layOut(rows, width) {
   };
 }
 
-function picture(rows, cutoff, g) {
+function picture(rows, cutoff, step, g) {
   const of = key => rows.map(r => r[key] ?? null);
   const first = rows.findIndex(r => r.ds > cutoff), half = (g.x(1) - g.x(0)) / 2;
   const split = first > 0 ? g.x(first) - half : null;
@@ -85,13 +86,13 @@ function picture(rows, cutoff, g) {
       s("text", { class: "axis", x: EDGE.left - 8, y: g.y(v) + 4, "text-anchor": "end" }, number(v)))),
     ...dayTicks(rows.map(r => r.ds), g.x).map(t =>
       s("text", { class: "axis", x: t.x, y: g.height - 6, "text-anchor": "middle" }, t.text)),
-    s("text", { class: "note", x: 0, y: 14 }, `units a ${stepName(daysBetween(rows[0].ds, rows.at(-1).ds) / Math.max(1, rows.length - 1))}`),
+    s("text", { class: "note", x: 0, y: 14 }, `units a ${stepName(step)}`),
     s("path", { class: "band95", d: band(of("lo95"), of("hi95"), g.x, g.y) }),
     s("path", { class: "band80", d: band(of("lo80"), of("hi80"), g.x, g.y) }),
     s("path", { class: "bandIf", d: band(of("lo80If"), of("hi80If"), g.x, g.y) }),
     split !== null && s("g", {},
       s("line", { class: "today", x1: split, x2: split, y1: 4, y2: g.floor }),
-      s("text", { class: "note", x: split - 6, y: 14, "text-anchor": "end" }, "sold"),
+      split > UNIT_WIDTH && s("text", { class: "note", x: split - 6, y: 14, "text-anchor": "end" }, "sold"),
       s("text", { class: "note", x: split + 6, y: 14 }, "forecast")),
     rows.some(promoted) && s("text", { class: "note", x: 0, y: g.floor + LANE.top + LANE.height - 4 }, "promo"),
     s("path", { class: "promotion", d: promotions(rows, g, half) }),

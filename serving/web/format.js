@@ -44,13 +44,12 @@ const spoken = word => /^[A-Z][A-Z &/'.-]+$/.test(word) ? word.charAt(0) + word.
 export const item = id => id.split("|").map(spoken).join(" · ");
 /** What a series without a history was lent, in words: the server's own, "analogues: GROCERY in stores 3, 4". */
 export const lender = method => {
-  const [, own, of] = /^(.*?)(?: and )?analogues: (.*)$/.exec(method ?? "") ?? [];
-  const said = of?.replace(/^.*?(?= in stores? )/, names => names.split(", ").map(item).join(", "));
-  return said && (own ? `${own} and from ${said}` : said);
+  const [, of] = /^analogues: (.*)$/.exec(method ?? "") ?? [];
+  return of?.replace(/^.*?(?= in stores? )/, names => names.split(", ").map(item).join(", "));
 };
 
 /** How a model forecasts, in words. */
-export const METHODS = {
+const METHODS = {
   lightgbm: "learnt from sales, promotions and prices (LightGBM)",
   "seasonal naive": "repeats the last week that was known (seasonal naive)", naive: "repeats the last week that was known (naive)",
 };

@@ -76,8 +76,8 @@ function draw() {
   if (!page.view) return;
   const all = rows();
   $("chart").classList.remove("waiting");
-  chart.draw(all, page.view.cutoff);
-  if ($("figures").open) showFigures(all, page.view.cutoff);
+  chart.draw(all, page.view.cutoff, page.view.step);
+  if ($("figures").open) showFigures(all, page.view);
 }
 
 function banner({ degraded, degraded_reason: reason }) {

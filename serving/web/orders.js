@@ -78,7 +78,7 @@ function result(answer, currency) {
   return [
     h("p", { class: "big" }, h("strong", {}, o.order_quantity > 0 ? `Order ${units(o.order_quantity)}` : "Order nothing"),
       h("span", { class: "soft" }, ` so that it lasts until ${day(answer.until)}, ${percent(answer.service_level, answer.service_level > .99 ? 1 : 0)} of the time`)),
-    lender(o.method) && h("p", { class: "warning" }, `A new series: its sales are borrowed from ${lender(o.method)}.`),
+    lender(o.method) && h("p", { class: "warning" }, `A borrowed forecast: what is expected to sell is borrowed from ${lender(o.method)}.`),
     stock(o),
     h("dl", { class: "pairs" },
       pair("Stock to reach", units(o.order_up_to)),
@@ -90,9 +90,11 @@ function result(answer, currency) {
     h("details", {}, h("summary", {}, "How it is reckoned"), h("p", { class: "soft small" },
       `Model ${answer.model_version} ${methodNamed(answer.method)}. It forecasts not only what is expected to sell from ${day(answer.since)} to `
       + `${day(answer.until)} but how likely each other amount is. The stock to reach is the amount that sales of these days together exceed `
-      + `only ${number((1 - answer.service_level) * 100)} times in 100; what is on hand and on order is taken off. What an empty shelf hid is not in it.`)),
+      + `${seldom((1 - answer.service_level) * 100)} times in 100; what is on hand and on order is taken off. What an empty shelf hid is not in it.`)),
   ];
 }
+
+const seldom = times => times < .1 - 1e-9 ? "fewer than 0.1" : `only ${number(times)}`;
 
 /** The stock to reach as a bar: what is expected to sell, the safety above it, and what is there. */
 function stock(o) {

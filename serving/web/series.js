@@ -62,7 +62,7 @@ export function showTotals(view) {
     tile(`Next ${view.ahead.length * step} days`, units(sum(view.ahead, d => d.y_hat)), "expected"),
     tile(step === 7 ? `Week to ${dayNamed(next.ds)}` : dayNamed(next.ds), units(next.y_hat), `likely ${number(next.quantiles["0.1"])} to ${number(next.quantiles["0.9"])}`)),
   view.historyError && h("p", { class: "warning" }, `What was sold can't be shown. ${view.historyError.message}`),
-  view.lender && h("p", { class: "warning" }, "This series is new and has no history of its own. Its forecast is borrowed from "
+  view.lender && h("p", { class: "warning" }, "This series is not among those that the model learnt. Its forecast is borrowed from "
     + `${view.lender}. Its likely range is wider for it: it holds how far such guesses were off for series that are known.`));
 }
 
@@ -76,9 +76,9 @@ const COLUMNS = [
 const filled = rows => COLUMNS.filter(([, pick], i) => i === 0 || rows.some(r => pick(r) !== null && pick(r) !== undefined));
 
 /** Every day in a table that opens at the first day of the forecast. */
-export function showFigures(rows, cutoff) {
+export function showFigures(rows, { cutoff, step }) {
   const columns = filled(rows).map(([name, pick, text], i) => ({ name, number: i > 0, text: row => text(pick(row)) }));
-  const box = table(`Units a ${stepName(daysBetween(rows[0].ds, rows.at(-1).ds) / (rows.length - 1))}`, columns, rows);
+  const box = table(`Units a ${stepName(step)}`, columns, rows);
   fill($("figures-body"), box);
   const body = box.querySelector("tbody"), first = body.children[rows.findIndex(r => r.ds > cutoff)];
   box.scrollTop = first.offsetTop - body.offsetTop - 3 * first.offsetHeight;

@@ -43,7 +43,7 @@ const when = a => a.since === a.until ? `on ${dayShort(a.since)}` : `from ${dayS
 function drivers(a) {
   return [
     h("p", {}, h("strong", {}, units(a.y_hat)), ` expected ${when(a)}`),
-    a.analogues && h("p", { class: "soft small" }, `A new series: what drives it was borrowed from ${lender(a.analogues)}.`),
+    a.analogues && h("p", { class: "soft small" }, `A borrowed forecast: what drives it is that of ${lender(a.analogues)}.`),
     steps("An average series and day", a.base, a.drivers.map(d => [capital(d.name), d.units]), a.y_hat, "This forecast"),
   ];
 }

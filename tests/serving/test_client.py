@@ -66,6 +66,7 @@ def test_orders_are_a_row_per_series(api: Client) -> None:
     assert frame["order_quantity"].to_list() == [260.0]
     assert frame.row(0, named=True)["until"] == date(2017, 9, 20)
     assert {"analogues", "method", "model_version", "degraded"} <= set(frame.columns)
+    assert frame.select("snapshot_id", "cutoff").row(0) == ("s1", date(2017, 9, 10))
 
 
 def test_an_explanation_and_an_override_are_records(api: Client) -> None:
@@ -227,6 +228,32 @@ def test_answers_without_rows_have_the_columns_of_those_with_rows(
     assert asking.exceptions().schema["since"] == pl.Date
     assert asking.overrides().schema["value_added"] == pl.Float64
     assert asking.history(*MEAT).schema["price"] == pl.Float64
+
+
+def test_overrides_of_other_rules_and_other_time_zones_are_read_in_utc(
+    asking: Client, told: list[Any]
+) -> None:
+    set_by_hand = {
+        "store_id": "1",
+        "item_id": "MEAT",
+        "since": "2017-09-11",
+        "until": "2017-09-01",
+        "units": 2e9,
+        "reason": "x",
+        "expires_at": "2017-09-20T00:00:00+02:00",
+        "override_id": "o",
+        "created_at": "2017-09-10T10:00:00Z",
+        "author": "ann",
+        "baseline": 1.0,
+        "active": False,
+        "actual": None,
+        "value_added": None,
+    }
+    told.append(httpx.Response(200, json={"overrides": [set_by_hand]}))
+    frame = asking.overrides()
+    assert frame["expires_at"].to_list() == [datetime(2017, 9, 19, 22, tzinfo=UTC)]
+    assert frame.schema["expires_at"] == pl.Datetime("us", "UTC")
+    assert frame["units"].to_list() == [2e9]
 
 
 def test_what_begins_late_is_no_reason_to_fail(asking: Client, told: list[Any]) -> None:
