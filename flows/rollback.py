@@ -11,9 +11,10 @@ from serving.rollback import roll_back
 
 @flow(flow_run_name="rollback")
 def rollback(reason: str = "by hand", version: int | None = None) -> str:
-    """Goes back to the version that served before, within seconds; the alias follows.
+    """Goes back to the version that served before; the alias follows.
 
-    While another run deploys, it waits until that is over and acts on what serves then.
+    It takes seconds once nobody else changes what serves. While another run deploys, it waits until
+    that is over and acts on what serves then.
 
     Args:
         reason: why; kept in the history of the champion.
