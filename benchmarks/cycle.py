@@ -120,6 +120,7 @@ def deliver(
 def features_of(
     settings: Settings, sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame, cutoff: date
 ) -> pl.DataFrame:
+    """The features of each series at a cutoff (DEMAND and STORE features), without Feast."""
     views = feature_rows(sales, plan, series, cutoff=cutoff, snapshot_id="", steps=settings.steps)
     one = views["demand"].join(views["store_demand"], on="store_id")
     return one.with_columns(cutoff=pl.lit(cutoff))
@@ -139,6 +140,7 @@ def seasonal_naive(sales: pl.DataFrame, features: pl.DataFrame, horizon: int) ->
 
 
 def series_of(settings: Settings, sales: pl.DataFrame) -> pl.DataFrame:
+    """The series that are forecast, chosen at the first cutoff as the system does."""
     return choose_series(
         sales,
         settings.first_cutoff,

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.worlds import SHIFTS
+from benchmarks.worlds import SHIFTS, Layer
 from checks import drift, gates, quality
 from checks.evidence import Evidence
 from checks.report import ContractReport
@@ -22,7 +22,12 @@ from feature_repo.store_weeks import COVARIATES
 from models.decay import log_ratios
 
 CLEAN, REAL_YEAR = "nothing", "2017 as it was"
-LAYERS = {"hold": "quality", "alert": "drift", "retrain": "performance", "fall_back": "performance"}
+LAYERS: dict[str, Layer] = {
+    "hold": "quality",
+    "alert": "drift",
+    "retrain": "performance",
+    "fall_back": "performance",
+}
 OF_SHIFT = {shift.name: shift.layer for shift in SHIFTS}
 Range = tuple[float, float]
 

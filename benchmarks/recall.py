@@ -7,19 +7,16 @@ decision of LETTERS.
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.margins import CLEAN, Week
+from benchmarks.margins import CLEAN, LAYERS, Week
 from benchmarks.rows import Row, plain_row
 from benchmarks.worlds import SHIFTS, Layer, Shift
 
+OF_LAYER: dict[Layer, str] = {"quality": "Q", "drift": "D", "performance": "P"}
 LETTERS: dict[str, str] = {
     "pass": ".",
     "insufficient": "?",  # too little has matured for a decision
-    "hold": "Q",
-    "alert": "D",
-    "retrain": "P",
-    "fall_back": "P",
+    **{outcome: OF_LAYER[layer] for outcome, layer in LAYERS.items()},
 }
-OF_LAYER: dict[Layer, str] = {"quality": "Q", "drift": "D", "performance": "P"}
 CONTROLS = {"retrained": "P", "alerted": "D", "held": "Q"}
 
 

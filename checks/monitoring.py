@@ -90,11 +90,14 @@ def monitoring(
     """The measurements of a day beside failed contracts, the model's age and past trainings.
 
     Trainings are as many days ago as dates of the business's `timezone` have passed: one that took
-    a few minutes last Monday is a week ago this Monday morning, as it is in a replay.
+    a few minutes last Monday is a week ago this Monday morning, as it is in a replay. Those of
+    more than TRAININGS_DAYS ago are left out.
     """
     unusual = [f"{seen.quality.contract}: {r.check}" for r in seen.quality.failures]
     today = business_day(now, timezone)
-    days = [(today - business_day(t, timezone)).days for t in trainings if t <= now]
+    since = now - timedelta(days=TRAININGS_DAYS)
+    counted = [t for t in trainings if since <= t <= now]
+    days = [(today - business_day(t, timezone)).days for t in counted]
     return Monitoring(
         evidence=seen,
         failed_checks=sorted({*failed_checks, *unusual}),

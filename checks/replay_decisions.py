@@ -6,14 +6,14 @@ All policies walk through the days together, so that deliveries, features and fi
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import polars as pl
 
 from checks import monitoring
 from checks.fall_back import choose
-from checks.gates import TRAININGS_DAYS, GateDecision, Outcome, decide_promotion
+from checks.gates import GateDecision, Outcome, decide_promotion
 from checks.monitoring import Monitoring
 from checks.policies import Policy
 from checks.replay import (
@@ -148,12 +148,11 @@ def _seen(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) ->
         settings, snapshot, champion, issued=ledger_of(replay, policy, cutoff), plan=plan
     )
     trained = [d.cutoff for d in _asked(replay, policy, cutoff) if d.trained]
-    at = [known_at_morning(d, settings.timezone) for d in (replay.since, *trained)]
     return monitoring.monitoring(
         champion,
         seen,
         failed_checks=day(replay, cutoff).failed_checks,
-        trainings=[t for t in at if t >= now - timedelta(days=TRAININGS_DAYS)],
+        trainings=[known_at_morning(d, settings.timezone) for d in (replay.since, *trained)],
         now=now,
         timezone=settings.timezone,
     )

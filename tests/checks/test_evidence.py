@@ -112,10 +112,12 @@ def test_what_was_measured_is_what_the_gate_is_asked(seen: Evidence) -> None:
         ("2017-11-05T06:00", "2017-11-12T06:00", 7),
         ("2018-03-11T00:30", "2018-03-18T00:20", 7),  # a day of 23 hours between
         ("2017-09-11T06:00", "2017-09-11T23:59", 0),
+        ("2017-08-12T07:00", "2017-09-11T07:00", 30),
+        ("2017-08-12T06:59", "2017-09-11T07:00", None),  # longer ago than trainings are counted
     ],
 )
 def test_the_cooldown_counts_days_of_the_business_as_a_replay_does(
-    seen: Evidence, began: str, now: str, days: int
+    seen: Evidence, began: str, now: str, days: int | None
 ) -> None:
     zone = ZoneInfo("America/New_York")
     begun, asked = (datetime.fromisoformat(t).replace(tzinfo=zone) for t in (began, now))
