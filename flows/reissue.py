@@ -51,7 +51,7 @@ def repeat(settings: Settings, rows: pl.DataFrame) -> Reissue:
     return issue_again(settings, rows, model)
 
 
-@flow(flow_run_name="reissue")
+@flow(flow_run_name="reissue {cutoff} {request_id}")
 def reissue(cutoff: date | None = None, request_id: str = "") -> list[Reissue]:
     """Issues past forecasts again from their snapshot, model and features, and compares.
 
@@ -70,7 +70,7 @@ def reissue(cutoff: date | None = None, request_id: str = "") -> list[Reissue]:
     found = [repeat(settings, rows) for rows in forecasts]
     table = [{**vars(one), "cutoff": str(one.cutoff)} for one in found]
     create_table_artifact(key="reissue", table=table, description=f"Forecasts {of}")
-    if wrong := [one.version for one in found if not one.is_identical]:
+    if wrong := sorted({one.version for one in found if not one.is_identical}):
         raise ValueError(
             f"Forecasts of {', '.join(wrong)} {of} do not come out as they were issued; see the "
             "artifact reissue, and compare the code with the one of that day."

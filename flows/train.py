@@ -156,7 +156,8 @@ def train(
         promoted = now == version
         if not promoted:
             moved = f"version {now} is champion now, and this one was compared with {champion}"
-            keep(settings, replace(decision, outcome="hold", reasons=(moved,)), subject)
+            reasons = (moved, *decision.reasons)
+            keep(settings, replace(decision, outcome="hold", reasons=reasons), subject)
     figures = training.manifest.backtest
     return done(
         message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
+from pathlib import Path
 
 import polars as pl
 
 from data.schema import FORECAST, KEYS
 from data.settings import Settings
-from feature_repo.store import newest_offline
+from feature_repo.store import StaleFeatures, newest_offline
 from models.assembly import features_as_known, read_snapshot
 from models.baselines import PUBLISHED
 from models.batch import batch_forecasts, digest
@@ -43,7 +45,8 @@ def forecast_as_of(
     """What a model forecasts from a past cutoff and its snapshot, columns FORECAST.
 
     All series that the snapshot has features of, and those of `asked` (store_id, item_id) that
-    were new to it, from their analogues as the API answers them.
+    were new to it, from their analogues as the API answers them. Raises StaleFeatures when the
+    feature store holds no rows of the cutoff, and FileNotFoundError when the snapshot is gone.
     """
     folder = settings.snapshots_dir / snapshot_id
     series = read_snapshot(folder)[3]
@@ -54,7 +57,10 @@ def forecast_as_of(
         return made
     known = newest_offline(settings, cutoff)
     if known is None:
-        return made
+        raise StaleFeatures(
+            f"The feature store holds no rows of {cutoff}, from which new series borrow; restore "
+            "the features of that day to issue its forecasts again."
+        )
     known = known.with_columns(pl.col("cutoff").str.to_date())
     lent = analogue_features(known, new.rows()).drop("method")
     return pl.concat([made, model.cold_forecast(known, lent, plan, model.horizon)])
@@ -74,7 +80,7 @@ def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster | None =
             f"{settings.snapshots_dir}; restore it to issue the forecast again."
         )
     if model is None:
-        made = batch_forecasts(settings, str(folder)).filter(pl.col("model") == version)
+        made = _baselines(settings, folder).filter(pl.col("model") == version)
         again = pl.concat([issued.select(FORECAST).clear(), made], how="diagonal_relaxed")
     elif service == model.feature_service:
         again = forecast_as_of(settings, model, cutoff, snapshot_id, issued.select(KEYS))
@@ -92,6 +98,11 @@ def reissue(settings: Settings, issued: pl.DataFrame, model: Forecaster | None =
         then=digest(issued.select(FORECAST)),
         now=digest(same),
     )
+
+
+@lru_cache(maxsize=1)  # all baselines of a snapshot are made together and issued one by one
+def _baselines(settings: Settings, folder: Path) -> pl.DataFrame:
+    return batch_forecasts(settings, str(folder))
 
 
 def is_baseline(version: str) -> bool:

@@ -117,7 +117,8 @@ def test_a_version_is_not_promoted_over_another_champion_than_it_was_compared_wi
     assert flow.train.fn().data is None
     passed, held = done[6:]
     assert (passed.outcome, held.outcome) == ("pass", "hold")
-    assert held.reasons == ("version 10 is champion now, and this one was compared with 8",)
+    moved = "version 10 is champion now, and this one was compared with 8"
+    assert held.reasons == (moved, "better")
 
 
 def test_of_trainings_that_end_together_one_is_promoted(
