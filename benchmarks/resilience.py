@@ -113,14 +113,21 @@ def kill_rows(settings: Settings, *, kills: int = 5) -> list[Row]:
     ]
 
 
-def member(settings: Settings, title: str) -> int:
-    """The process of this stack whose name begins so. Raises LookupError."""
-    record = read(settings)
-    for members in families(record).values() if record else ():
-        for pid, _ in members:
+def members(settings: Settings, title: str) -> list[int]:
+    """The processes of this stack whose names begin so."""
+    record, found = read(settings), list[int]()
+    for family in families(record).values() if record else ():
+        for pid, _ in family:
             with contextlib.suppress(psutil.Error):
                 if psutil.Process(pid).name().startswith(title):
-                    return pid
+                    found.append(pid)
+    return found
+
+
+def member(settings: Settings, title: str) -> int:
+    """The first of `members`. Raises LookupError when there is none."""
+    for pid in members(settings, title):
+        return pid
     raise LookupError(f"No process of the stack is called {title}.")
 
 
@@ -131,12 +138,13 @@ def part_rows(settings: Settings, part: str, title: str, *, kills: int = 3) -> l
 
     def kill() -> None:
         for _ in range(kills):
-            old = member(settings, title)
-            os.kill(old, signal.SIGKILL)
+            killed, before = member(settings, title), set(members(settings, title))
+            os.kill(killed, signal.SIGKILL)
             start = time.monotonic()
-            while not _replaced(settings, title, old):
+            # One that drains beside the new one was there before: it takes no place.
+            while before.issuperset(members(settings, title)):
                 if time.monotonic() - start > BACK_SECONDS:
-                    raise TimeoutError(f"Nothing took the place of {title}, process {old}.")
+                    raise TimeoutError(f"Nothing took the place of {title}, process {killed}.")
                 time.sleep(0.2)
             gaps.append(time.monotonic() - start)
             time.sleep(2)
@@ -149,12 +157,6 @@ def part_rows(settings: Settings, part: str, title: str, *, kills: int = 3) -> l
         at_most(f"{part}_kill_failed_requests", "requests", failed, 0),
         plain_row(f"{part}_back_seconds", "s", max(gaps)),
     ]
-
-
-def _replaced(settings: Settings, title: str, old: int) -> bool:
-    with contextlib.suppress(LookupError):
-        return member(settings, title) != old
-    return False
 
 
 def overload_rows(settings: Settings, *, seconds: float = 10) -> list[Row]:

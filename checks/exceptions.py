@@ -210,7 +210,10 @@ def _promotions(
 def _new(
     sales: pl.DataFrame, series: pl.DataFrame, prices: pl.DataFrame, today: date
 ) -> pl.DataFrame:
-    """Series that began to sell lately, where store and item are known from others."""
+    """Series that began to sell in the last NEW_DAYS days; store and item are known from others.
+
+    The API lists new ones for longer (serving.snapshots.Snapshots.new).
+    """
     return (
         sales.filter(pl.col("y") > 0)
         .group_by(KEYS)
@@ -224,8 +227,8 @@ def _new(
             kind=pl.lit("new"),
             value=pl.col("sold") * pl.col("price").fill_null(0),
             reason=pl.format(
-                "New: sold for the first time on {}, {} units since; it has no history yet, and is "
-                "forecast from what is like it.",
+                "New: sold for the first time on {}, {} units since; too little history for a "
+                "forecast of its own, so it is made from what is like it.",
                 pl.col("since"),
                 _number("sold"),
             ),

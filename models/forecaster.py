@@ -292,7 +292,7 @@ class Forecaster:
         )
 
     def _widened(self, known: pl.DataFrame) -> Calibration:
-        # Once for a frame: hundreds of its series are hidden in turn.
+        # Kept for the frame that Source.newest hands out again; two threads only do it twice.
         if self._judged is None or self._judged[0] is not known:
             own = self.manifest.calibration
             wider = cold_start.widened(own, cold_start.level_error(known, own))

@@ -133,11 +133,9 @@ with connect(settings) as con:
 """
 
 
-@pytest.mark.parametrize(
-    ("room", "says"), [(500_000, "Failed to commit"), (1_000_000, "Failed to create checkpoint")]
-)
+@pytest.mark.parametrize("room", [500_000, 1_000_000])
 def test_a_disk_that_fills_up_fails_the_run_and_the_next_one_finishes(
-    tmp_path, settings, frames, room, says
+    tmp_path, settings, frames, room
 ):
     sales, plan = frames
     sales.write_parquet(tmp_path / "sales.parquet")
@@ -148,6 +146,8 @@ def test_a_disk_that_fills_up_fails_the_run_and_the_next_one_finishes(
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 1 and says in run.stderr
+    assert run.returncode == 1
+    (said,) = [s for s in run.stderr.splitlines() if "Error: " in s and not s.startswith(" ")]
+    assert "warehouse.duckdb" in said and said.endswith("File too large")
     undisturbed = load(settings.model_copy(update={"state_dir": tmp_path / "undisturbed"}), frames)
     assert load(settings, frames) == undisturbed
