@@ -24,6 +24,8 @@ SIZE_FACTOR = 12.0  # a row this far above the largest of its series in eight we
 LEVEL = (0.64, 1.56)  # a store's typical row: a halved or doubled unit lies outside
 LEAST_PAIRS = 200  # rows, for a rank correlation that chance doesn't move by a third
 LEAST_ORDER = 0.5  # rank correlation; where series sell alike there is no order to be lost
+CHEAP = 0.7  # of the usual price; halfway, in logarithms, between that and half of it
+LEFT_TO_CHANCE = 3.0  # standard deviations of a difference of shares; a year has hundreds of days
 STEADY = 0.7  # a store or series with rows on this share of days is missed after some days
 STEADY_DAYS = 4  # days without a row before it counts as silent
 
@@ -31,6 +33,7 @@ LIMITS = {
     "rows far from their usual price": 0.03,
     "rows far above their usual quantity": 0.01,
     "fall in the rank correlation of quantities with their series": 0.35,
+    "rise in the share of cheap rows, even quantities over odd": 0.06,
     "stores whose prices jumped": 0.25,
     "stores whose quantities jumped": 0.60,
     "rise in the share of zero rows": 0.03,
@@ -60,6 +63,7 @@ def against_history(fresh: pl.DataFrame, before: pl.DataFrame, *, steps: Steps) 
     open_days = steps.days * len(opened)
     measured = {
         **_rows_of_series(fresh, before),
+        **_pairs(fresh, before),
         **_order(fresh, before),
         **_zeros(fresh, before),
         **_silent(fresh, before, open_days),
@@ -115,6 +119,32 @@ def _rows_of_series(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, floa
                 jumped.fill_null(False).mean()
             ).item()
     return measured
+
+
+def _pairs(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
+    """Singles counted as pairs, in some rows: twice the quantity, always even, at half the price.
+
+    Promotions and falls of prices make rows of odd quantities cheap as well: these are the control.
+    Fractions are neither odd nor even, and take no part.
+    """
+    both = [f.select(*KEYS, "y", "price", now=pl.lit(i)) for i, f in enumerate((before, fresh))]
+    sold = pl.concat(both).filter((pl.col("y") > 0) & pl.col("price").is_not_null())
+    usual = sold.filter(now=0).group_by(KEYS).agg(usual=pl.col("price").median(), n=pl.len())
+    cheap = pl.col("price") < CHEAP * pl.col("usual")
+    cells = (
+        sold.join(usual.filter(pl.col("n") >= 4), on=KEYS)
+        .with_columns(odd=pl.col("y") % 2)
+        .filter(pl.col("odd").is_in([0.0, 1.0]))
+        .group_by("now", "odd")
+        .agg(share=(cheap.sum() + 0.5) / (pl.len() + 1), n=pl.len())
+        .sort("now", "odd")
+    )
+    if cells.height < 4 or cells["n"].min() < LEAST_ROWS:  # type: ignore[operator]
+        return {}
+    (even_before, odd_before, even, odd), p = cells["share"], cells["share"]
+    chance = LEFT_TO_CHANCE * float((p * (1 - p) / cells["n"]).sum()) ** 0.5
+    rise = (even - odd) - (even_before - odd_before) - chance
+    return {"rise in the share of cheap rows, even quantities over odd": max(0.0, rise)}
 
 
 def _order(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:

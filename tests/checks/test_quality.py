@@ -57,6 +57,13 @@ HALF = pl.col("store_id").str.slice(1).cast(pl.Int32) % 2 == 0
             lambda f: f.with_columns(pl.col("y").shuffle(seed=1).over("ds")),
             "fall in the rank correlation of quantities with their series",
         ),
+        (
+            lambda f: f.with_columns(
+                pl.when(every(4)).then(pl.col("y") * 2).otherwise("y").alias("y"),
+                pl.when(every(4)).then(pl.col("price") / 2).otherwise("price").alias("price"),
+            ),
+            "rise in the share of cheap rows, even quantities over odd",
+        ),
         (changed("price", pl.col("price") / 2, HALF), "stores whose prices jumped"),
         (changed("y", pl.col("y") * 2, pl.lit(True)), "stores whose quantities jumped"),
         (changed("y", pl.lit(0.0), every(20)), "rise in the share of zero rows"),
@@ -77,6 +84,8 @@ def test_a_fault_fails_its_check(fault: Fault, check: str) -> None:
     [
         lambda f: f,
         changed("price", pl.col("price") * 1.2, pl.lit(True)),
+        changed("price", pl.col("price") / 2, every(4)),
+        changed("y", pl.col("y") * 2, every(4)),
         changed("y", (pl.col("y") * 1.3).round(), pl.lit(True)),
         changed("y", (pl.col("y") * 0.75).ceil(), pl.lit(True)),
         lambda f: f.filter(~every(7)),
@@ -99,6 +108,12 @@ def test_a_single_day_is_judged_too() -> None:
         "steady series without a row",
         "rows against the weeks before, robust z",
     }
+
+
+def test_quantities_that_are_not_whole_are_no_pairs() -> None:
+    weighed = [f.with_columns(pl.col("y") + 0.5) for f in (WEEK, BEFORE)]
+    made = {r.check for r in against_history(*weighed, steps=Steps()).results}
+    assert set(LIMITS) - made == {"rise in the share of cheap rows, even quantities over odd"}
 
 
 def test_closed_days_are_missed_by_nobody() -> None:
