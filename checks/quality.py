@@ -151,6 +151,7 @@ def _order(fresh: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
     """Whether what sold more still sells more: quantities that changed places keep their sums."""
     sold = before.filter(pl.col("y") > 0)
     means = sold.group_by(KEYS).agg(mean=pl.col("y").mean(), n=pl.len()).filter(pl.col("n") >= 4)
+    means = means.join(fresh, on=KEYS, how="semi")  # a delivery of few series has less of an order
     pairs = [rows.filter(pl.col("y") > 0).join(means, on=KEYS) for rows in (before, fresh)]
     if min(p.height for p in pairs) < LEAST_PAIRS:
         return {}
