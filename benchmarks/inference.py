@@ -76,7 +76,7 @@ def profile_rows(settings: Settings, version: str, *, rounds: int = ROUNDS) -> l
         "plan": (source.snapshots, "plan"),
         "model": (model, "forecast"),
         "nodes": (forecasting, "nodes"),
-        "ledger": (forecasting, "keep"),
+        "ledger": (forecasting, "_keep"),
         "matrix": (forecaster, "design_matrix"),
         "booster": (gbm, "predict"),
     }
