@@ -21,7 +21,7 @@ from models.metrics import LEVELS, level_scales
 FILES = sorted(f.stem for f in RESULTS.glob("*.json") if f.stem != "thresholds")
 PAIRED = ("pipeline", "serving")  # their ratio is the median of pairs, not that of two medians
 MORE_IS_BETTER = re.compile(
-    r".*(throughput|goodput|_cases|batch_vs_loop|recall|right_layer|planted)"
+    r".*(throughput|goodput|_cases|batch_vs_loop|recall|right_layer|planted|named_share)"
     r"|demo_series|series|weeks|policies|identical_on_rerun|oracle_gap|levels_with"
 )
 AROUND = re.compile(r"coverage_(80|95)")  # may be 0.02 from its target
