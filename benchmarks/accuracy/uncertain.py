@@ -99,6 +99,7 @@ def plain_step(_bench: Bench, past: pl.DataFrame, now: pl.DataFrame) -> Matrix:
     y, y_hat, new = (s.to_numpy() for s in (known["y"], known["y_hat"], now["y_hat"]))
     edges = np.quantile(y_hat, np.linspace(0, 1, conformal.TIERS + 1)[1:-1])
     tier, scaled = np.searchsorted(edges, y_hat, side="right"), (y - y_hat) / np.sqrt(y_hat)
-    table = np.array([np.quantile(scaled[tier == t], QUANTILES) for t in range(conformal.TIERS)])
+    tenths = [scaled[tier == t] for t in range(conformal.TIERS)]  # empty where many are alike
+    table = np.array([np.quantile(t if len(t) else scaled, QUANTILES) for t in tenths])
     wide = table[np.searchsorted(edges, new, side="right")] * np.sqrt(new)[:, None]
     return np.asarray(np.maximum(new[:, None] + wide, 0.0))

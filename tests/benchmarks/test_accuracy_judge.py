@@ -111,3 +111,13 @@ def test_plain_conformal_quantiles_hold_at_every_volume() -> None:
     for low in (True, False):
         of = (now["y_hat"] < now["y_hat"].median()).to_numpy() == low
         assert abs(inside[of].mean() - 0.8) < 0.02
+
+
+def test_plain_conformal_quantiles_of_forecasts_that_are_alike_rest_on_all_errors() -> None:
+    past = pl.DataFrame({"y": [float(k % 5) for k in range(100)], "y_hat": [2.0] * 100})
+    bands = plain_step(Bench(Settings(_env_file=None), CUTOFFS), past, past.head(1))
+    lower = plain_step(
+        Bench(Settings(_env_file=None), CUTOFFS), past, pl.DataFrame({"y_hat": [1.0]})
+    )
+    assert bands[0, 0] == 0.0 and bands[0, -1] == 4.0
+    assert (np.diff(lower[0]) >= 0).all()
