@@ -1,8 +1,9 @@
 """The whole main job on real data, through the running stack: what `make demo` does."""
 
+import math
 import sys
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ OUT = Console(highlight=False, soft_wrap=True)
 RUN_LIMIT_SECONDS = 1800
 BUSY_SECONDS = 30
 BARS = "▁▂▃▄▅▆▇█"
+PLANTED = timedelta(days=14)  # from the first cutoff to the day that is delivered again
+STEP = {"1d": "day", "1w": "week"}  # of a frequency
 
 
 class RunFailed(RuntimeError):
@@ -87,15 +90,19 @@ def follow(prefect: Prefect, deployment: str, parameters: dict[str, Any]) -> str
     return message
 
 
-def plant(settings: Settings) -> tuple[Path, dict[str, Any]]:
-    """Writes a redelivery of one day: one row revised, three rows that break the contract.
+def plant(settings: Settings) -> tuple[Path, dict[str, Any], int]:
+    """Writes a redelivery of one day: one row revised, up to three rows that break the contract.
 
-    Returns the file and the revised row. The same rows every time, so that a second delivery is
-    recognised by its content.
+    The day is that of two weeks after the first cutoff, or the last before it that had sales; it
+    holds fewer bad rows when it is small, since a delivery with 5 % of them is refused whole.
+    Returns the file, the revised row and the number of bad rows. The same rows every time, so that
+    a second delivery is recognised by its content.
     """
-    day = settings.first_cutoff + timedelta(days=14)
+    asked = settings.first_cutoff + PLANTED
     with connect(settings) as con:
-        known = sales_as_of(con, known_at_morning(day, settings.timezone))
+        known = sales_as_of(con, known_at_morning(asked, settings.timezone))
+    known = known.filter(pl.col("ds") <= asked)
+    day: date = known["ds"].max()  # type: ignore[assignment]
     rows = known.filter(pl.col("ds") == day).sort("store_id", "item_id").head(120)
     rows = rows.select("store_id", "item_id", "ds", "y", "price")
     biggest = known.group_by("store_id", "item_id").agg(units=pl.col("y").sum())
@@ -103,22 +110,23 @@ def plant(settings: Settings) -> tuple[Path, dict[str, Any]]:
     revised = ranked.row(0, named=True)
     is_it = (pl.col("store_id") == revised["store_id"]) & (pl.col("item_id") == revised["item_id"])
     rows = rows.with_columns(y=pl.when(is_it).then(pl.col("y") + 25).otherwise(pl.col("y")))
-    bad = rows.head(3).with_columns(
-        item_id=pl.Series(["NEGATIVE", "LATER", None]),
-        ds=pl.Series([day, day + timedelta(days=400), day]),
-        y=pl.Series([-4.0, 1.0, 2.0]),
+    bad = min(3, (rows.height - 1) // 19)  # of n + bad rows these are less than 5 %
+    planted = rows.head(bad).with_columns(
+        item_id=pl.Series(["NEGATIVE", "LATER", None]).head(bad),
+        ds=pl.Series([day, day + timedelta(weeks=58), day]).head(bad),
+        y=pl.Series([-4.0, 1.0, 2.0]).head(bad),
     )
     path = settings.state_dir / "demo" / "redelivery.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pl.concat([rows, bad]).write_csv(path)
-    return path, revised
+    pl.concat([rows, planted]).write_csv(path)
+    return path, revised, bad
 
 
 def show_knowledge(settings: Settings, revised: dict[str, Any]) -> None:
     """Prints the revised row as known before and after, and what went to quarantine."""
     key = (pl.col("store_id") == revised["store_id"]) & (pl.col("item_id") == revised["item_id"])
     with connect(settings) as con:
-        morning = known_at_morning(revised["ds"], settings.timezone)
+        morning = known_at_morning(settings.first_cutoff + PLANTED, settings.timezone)
         before, after = (
             sales_as_of(con, at).filter(key & (pl.col("ds") == revised["ds"]))["y"][0]
             for at in (morning, morning + timedelta(days=3650))
@@ -126,7 +134,7 @@ def show_knowledge(settings: Settings, revised: dict[str, Any]) -> None:
         reasons = query(con, "quarantined")
     OUT.print(
         f"  Store {revised['store_id']}, {revised['item_id']}, {revised['ds']}: "
-        f"{before:g} units as known the next morning, {after:g} as known now."
+        f"{before:g} units as known before, {after:g} as known now."
     )
     for reason, n in reasons.iter_rows():
         OUT.print(f"  In quarantine: {n} x {reason}")
@@ -139,24 +147,25 @@ def sparkline(values: list[float]) -> str:
 
 
 def show_forecast(settings: Settings, series: dict[str, str]) -> None:
-    """Fetches one forecast over REST and prints two weeks of it."""
-    url = f"{settings.serve_url}/v1/forecasts"
-    body = {"series": [series], "horizon": 28, "quantiles": [0.1, 0.5, 0.9]}
+    """Fetches one forecast over REST, as far as the model reaches, and prints 14 steps of it."""
+    url, step = f"{settings.serve_url}/v1/forecasts", STEP[settings.frequency]
+    body = {"series": [series], "quantiles": [0.1, 0.5, 0.9]}
     headers = operator_headers(settings)
     answer = httpx.post(url, json=body, headers=headers, timeout=15).raise_for_status().json()
     one = answer["forecasts"][0]
     table = Table(
-        title=f"Store {series['store_id']}, {series['item_id']}: units a day after "
+        title=f"Store {series['store_id']}, {series['item_id']}: units a {step} after "
         f"{one['cutoff']}, model {answer['model_version']}, snapshot {one['snapshot_id']}",
         title_justify="left",
     )
-    for name in ("day", "expected", "80 % of days between"):
+    for name in (step, "expected", f"80 % of {step}s between"):
         table.add_column(name, justify="right")
     for day in one["days"][:14]:
         low, high = day["quantiles"]["0.1"], day["quantiles"]["0.9"]
         table.add_row(day["ds"], f"{day['y_hat']:.1f}", f"{low:.1f} and {high:.1f}")
     OUT.print(table)
-    OUT.print(f"  28 days  {sparkline([day['y_hat'] for day in one['days']])}\n")
+    bars = sparkline([day["y_hat"] for day in one["days"]])
+    OUT.print(f"  {len(one['days'])} {step}s  {bars}\n")
 
 
 def show_accuracy(settings: Settings) -> None:
@@ -164,6 +173,18 @@ def show_accuracy(settings: Settings) -> None:
     with connect(settings) as con:
         scores = query(con, "latest_scores")
         decision = query(con, "latest_decision", gate="retrain").row(0, named=True)
+    ahead = f"{settings.horizon} {STEP[settings.frequency]}s"
+    if scores.is_empty():
+        OUT.print(f"No forecast is scored yet: none has seen the sales of all its {ahead}.")
+    else:
+        OUT.print(_accuracy(scores, ahead))
+    OUT.print(f"\nRetraining gate: [bold]{decision['outcome']}[/bold]")
+    for reason in decision["reasons"]:
+        OUT.print(f"  {reason}")
+
+
+def _accuracy(scores: pl.DataFrame, ahead: str) -> Table:
+    """A line per model (columns of latest_scores.sql), the best first."""
     wanted = {
         "wrmsse mean": "WRMSSE",
         "wrmsse total": "total",
@@ -171,10 +192,8 @@ def show_accuracy(settings: Settings) -> None:
         "bias": "bias",
         "coverage 80 of counts": "in 80 % band",
     }
-    table = Table(
-        title=f"28 days after {scores['cutoff'][0]}, forecast before they happened",
-        title_justify="left",
-    )
+    title = f"{ahead} after {scores['cutoff'][0]}, forecast before they happened"
+    table = Table(title=title, title_justify="left")
     table.add_column("model", no_wrap=True)
     for name in wanted.values():
         table.add_column(name, justify="right")
@@ -183,19 +202,19 @@ def show_accuracy(settings: Settings) -> None:
         figures = dict(scores.filter(pl.col("model") == model).select("metric", "value").rows())
         cells = [f"{figures[m]:.3f}" if m in figures else "" for m in wanted]
         table.add_row(f"LightGBM, version {model}" if model.isdigit() else model, *cells)
-    OUT.print(table)
-    OUT.print(f"\nRetraining gate: [bold]{decision['outcome']}[/bold]")
-    for reason in decision["reasons"]:
-        OUT.print(f"  {reason}")
+    return table
 
 
 def run(settings: Settings) -> None:
     """The main job, a redelivery, and what came of it; raises RunFailed or httpx.HTTPError."""
     prefect = Prefect(settings)
     OUT.print("\nThe main job, as Prefect deployments")
-    follow(prefect, "pipeline/pipeline", {})
-    OUT.print("\nA redelivery with a revised row and three bad ones")
-    path, revised = plant(settings)
+    # As many weeks as the first forecast reaches, so that it can be scored.
+    weeks = math.ceil(settings.horizon * settings.steps.days / 7)
+    follow(prefect, "pipeline/pipeline", {"weeks": weeks})
+    path, revised, bad = plant(settings)
+    many = ("no bad one: the day is too small", "one bad one", "two bad ones", "three bad ones")
+    OUT.print(f"\nA redelivery with a revised row and {many[bad]}")
     follow(prefect, "ingest/ingest", {"source": "csv", "path": str(path)})
     show_knowledge(settings, revised)
     OUT.print("\nA forecast over REST")
@@ -212,6 +231,10 @@ def main() -> int:
         run(settings)
     except (RunFailed, WarehouseBusy) as error:
         OUT.print(f"\n[red]{error}[/red]\nThe logs are in {settings.logs_dir}.")
+        return 1
+    except httpx.HTTPStatusError as error:
+        answer = error.response
+        OUT.print(f"\n[red]{answer.url} answered {answer.status_code}.[/red]\n{answer.text}")
         return 1
     except httpx.HTTPError as error:
         OUT.print(

@@ -55,6 +55,9 @@ def pipeline(weeks: int = 4) -> GateDecision:
         skipped.append(f"sales are loaded through {_day(settings)}")
     while (day := _day(settings)) < end:
         ingest(until=min(day + timedelta(weeks=1), end))
+        if _day(settings) == day:
+            skipped.append(f"the source has no sales after {day}")
+            break
         materialize()
         forecast()
     collect()

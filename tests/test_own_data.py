@@ -1,0 +1,129 @@
+"""Data of one's own, small or weekly, through the rooms of the main job and the demonstration."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+import demo
+from benchmarks.accuracy.retailers import KINDS, Kind, settings_of
+from checks import intake
+from data.settings import Settings
+from data.snapshots import snapshot
+from data.warehouse import Connection, connect, known_at_morning, query
+from feature_repo import store
+from models.assembly import training_data, write_features
+from models.batch import batch_forecasts
+from models.forecaster import Forecaster, save
+from models.training import refit
+from serving.routes.application import create_api
+from serving.service import ForecastService
+
+FAST: dict[str, object] = {"objective": "poisson", "num_iterations": 40, "num_leaves": 8}
+WEEKLY = replace(KINDS[0], stores=2, items=4, days=588)
+SMALL = replace(KINDS[1], stores=4, items=6, days=120)
+Make = Callable[[Kind], Settings]
+
+
+def load(con: Connection, settings: Settings, until: date, path: str = "") -> intake.Intake:
+    """Everything up to a day as one delivery on the morning after it, or a file an hour later."""
+    as_of = known_at_morning(until, settings.timezone) + timedelta(hours=bool(path))
+    last = None if path else until
+    return intake.take(con, settings, source="csv", path=path, since=None, until=last, as_of=as_of)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes a retailer's files; the settings that forecast from them are the environment's too."""
+
+    def make(kind: Kind) -> Settings:
+        given = settings_of(kind, tmp_path / "files")
+        settings = Settings(state_dir=tmp_path / "state", _env_file=None, **given)
+        for name in ("frequency", "horizon", "first_cutoff"):
+            monkeypatch.setenv(f"SHELFCAST_{name.upper()}", str(getattr(settings, name)))
+        monkeypatch.setenv("SHELFCAST_CLOSED_DAYS", "[]")
+        return settings
+
+    return make
+
+
+def serve(settings: Settings) -> TestClient:
+    """The API with a model of the newest snapshot, trained through the feature store."""
+    cutoff = settings.first_cutoff
+    with connect(settings) as con:
+        load(con, settings, cutoff)
+        as_of = known_at_morning(cutoff, settings.timezone)
+        taken = snapshot(con, settings, as_of, settings.horizon)
+        write_features(settings, con, taken.folder)
+        versions = query(con, "sales_versions")
+        plan = query(con, "plan_versions", since=None, until=None)
+    store.apply(settings)
+    store.materialize(settings, cutoff)
+    trained = refit(training_data(settings, taken.folder, versions, plan), FAST, seed=1)
+    manifest = replace(trained.manifest, version="1")
+    champion = save(settings.state_dir / "champions" / "1", trained.booster_text, manifest)
+    service = ForecastService()
+    config = {"state_dir": str(settings.state_dir), "version": "1", "champion": str(champion)}
+    service.configure(config)
+    return TestClient(create_api(service), base_url="http://127.0.0.1")
+
+
+def test_weeks_go_from_a_file_through_the_feature_store_to_answers_and_the_demo(
+    own: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = own(WEEKLY)
+    (settings.state_dir / "champions").mkdir(parents=True)
+    client = serve(settings)
+    weeks = settings.steps.ahead(settings.first_cutoff, 8)
+    (folder,) = settings.snapshots_dir.iterdir()
+    champion = Forecaster.load(settings.champions_dir / "1")
+    issued = batch_forecasts(settings, str(folder), champion)
+    batch = issued.filter((pl.col("model") == "1") & (pl.col("item_id") == "d1|i1"))
+    assert batch["ds"].unique().sort().to_list() == weeks
+
+    series = {"store_id": "s0", "item_id": "d1|i1"}
+    (answer,) = client.post("/v1/forecasts", json={"series": [series]}).json()["forecasts"]
+    assert [d["y_hat"] for d in answer["days"]] == pytest.approx(
+        batch.filter(pl.col("store_id") == "s0")["y_hat"].to_list()
+    )
+    order = {"series": [{**series, "on_hand": 0}], "lead_time_days": 2, "service_level": 0.9}
+    assert client.post("/v1/orders", json=order).json()["until"] == str(weeks[1])
+
+    monkeypatch.setattr(demo.httpx, "post", client.post)
+    demo.show_forecast(settings, series)
+    said = capsys.readouterr().out
+    assert "units a week after" in said and f"{weeks[0]}" in said and "  8 weeks  " in said
+
+
+@pytest.mark.parametrize(("kind", "bad"), [(SMALL, 0), (replace(SMALL, items=9), 1), (WEEKLY, 0)])
+def test_the_demos_redelivery_of_a_small_day_is_taken(
+    own: Make, kind: Kind, bad: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = own(kind)
+    asked = settings.first_cutoff + demo.PLANTED
+    with connect(settings) as con:
+        load(con, settings, asked)
+    path, revised, planted = demo.plant(settings)
+    assert planted == bad
+    with connect(settings) as con:
+        taken = load(con, settings, asked, str(path))
+    assert taken.publication is not None
+    assert (taken.publication.rows_published, taken.publication.rows_quarantined) == (1, bad)
+    demo.show_knowledge(settings, revised)
+    assert (
+        f"{revised['y']:g} units as known before, {revised['y'] + 25:g}" in capsys.readouterr().out
+    )
+
+
+def test_the_demo_delivers_the_last_day_that_had_sales_again(own: Make) -> None:
+    settings = own(SMALL)
+    closed = settings.first_cutoff + demo.PLANTED
+    sold = pl.read_csv(settings.source_path, try_parse_dates=True)
+    sold.filter(pl.col("ds") != closed).write_csv(settings.source_path)
+    with connect(settings) as con:
+        load(con, settings, closed)
+    assert demo.plant(settings)[1]["ds"] == closed - timedelta(days=1)
