@@ -38,7 +38,7 @@ STACK = {"prefect deployment run", "curl", "cp", "echo", "export"}  # test_reade
 STACK |= {"make rollback", "make status", "make up", "make down", "tar"}
 ELSEWHERE = {
     "make demo": ("end_to_end/conftest.py", "demo.py"),
-    "make clean": ("test_stack.py", "clean(settings)"),
+    "make clean": ("stack/test_stack_commands.py", "clean(settings)"),
     "make replay": ("flows/test_replay.py", "replay("),
     "python -m benchmarks.data_quality": ("benchmarks/test_results.py", "data_quality.count()"),
     "python -m docs.build": ("test_docs.py", "reference.fill(page.read_text())"),

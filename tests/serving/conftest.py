@@ -5,7 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -30,9 +32,10 @@ from feature_repo.store import UnknownSeries
 from models.dataset import target_days
 from models.forecaster import HorizonTooLong
 from models.metrics import LEVELS
-from serving import deploy
+from serving import deploy, rollout
 from serving.routes.application import create_api
 from serving.service import ForecastService
+from tests.serving.faults import Make
 
 NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)
 CUTOFF = date(2017, 9, 10)
@@ -209,6 +212,25 @@ def client(bare_client: TestClient, configure: Callable[[str | None], None]) -> 
     """A client of the API that serves version 1."""
     configure("1")
     return bare_client
+
+
+@pytest.fixture
+def load(service: ForecastService) -> Callable[..., Any]:
+    """Makes a model of arithmetic, with a fault if one is given."""
+
+    def make(version: str, fault: Make = None) -> Any:
+        model: Any = service._load(Path(version))
+        if fault:
+            model.forecast = partial(fault, model.forecast)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def desk(state: Path, online: Any) -> rollout.Desk:
+    settings = Settings(state_dir=state, _env_file=None)
+    return rollout.Desk(settings, reader=lambda _settings: online.read)
 
 
 @pytest.fixture
