@@ -1,6 +1,7 @@
 """Exports the champion, swaps it into the running forecast API, and watches it."""
 
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from prefect import flow, task
 
@@ -37,6 +38,15 @@ def serve(settings: Settings, version: str) -> dict[str, object]:
 def watch(settings: Settings, version: str, before: Tried | None, since: datetime) -> Tried:
     """Sends the requests of before the swap again and counts what live requests met."""
     return rollout.watch(settings, version, before, since)
+
+
+def watched(settings: Settings, version: str, before: Tried | None, since: datetime) -> Tried:
+    """What the watch saw; one that fails is a fault of the version, for nobody has watched it."""
+    try:
+        return watch(settings, version, before, since)
+    except Exception as error:  # the task's log has its trace
+        said = f"the watch failed: {type(error).__name__}: {error}"
+        return Tried(0, (said,), 0.0, None, 0.0, None)
 
 
 def require_golden(settings: Settings, version: str) -> None:
@@ -86,9 +96,23 @@ def take_alias_back(
     return True
 
 
+def go_back(settings: Settings, version: str, why: str) -> NoReturn:
+    """Rolls back a version that failed its watch, if one served before; DeployFailed says so."""
+    served = previous_version(settings)
+    if served is None:
+        said = f"Version {version} failed its watch, and none served before it: {why}"
+        raise DeployFailed(f"{said}; look into the API's log, then deploy again.")
+    try:
+        back = roll_back(settings, at=datetime.now(UTC), why=why, version=served)
+    except DeployFailed as error:
+        raise DeployFailed(f"Version {version} failed its watch: {why}. {error}") from error
+    raise DeployFailed(f"Version {version} was rolled back to {back}: {why}.")
+
+
 def take_over(settings: Settings, version: str, *, by_number: bool) -> str:
     """Swaps the API to an exported version and watches it; the caller has the turn.
 
+    Where nothing answered before, only faults count: there is no time to compare with.
     Raises DeployFailed when it does not come to serve, or is rolled back, and RegistryUnreachable
     when it serves and passed its watch, but the alias of one that was named was not moved.
     """
@@ -100,12 +124,9 @@ def take_over(settings: Settings, version: str, *, by_number: bool) -> str:
             registry.promote(settings, version, at=since, why="deployed by its number")
         except registry.RegistryUnreachable as error:
             unmoved = error  # nobody has watched the version yet
-    seen = watch(settings, version, before, since)
-    if before and (problems := seen.problems()):
-        why = "; ".join(problems)
-        served = previous_version(settings)
-        back = roll_back(settings, at=datetime.now(UTC), why=why, version=served)
-        raise DeployFailed(f"Version {version} was rolled back to {back}: {why}.")
+    seen = watched(settings, version, before, since)
+    if problems := seen.problems() if before else seen.faults:
+        go_back(settings, version, "; ".join(problems))
     if unmoved:
         said = f"Version {version} serves, but the alias champion was not moved: {unmoved}"
         then = f"; run the deploy deployment with version={version}."

@@ -241,18 +241,21 @@ def watch(settings: Settings, version: str, before: Tried | None, since: datetim
     """The same requests after a swap to `version`, compared with those of before.
 
     Faults are answers that fail, here or to live requests since `since`, and an API that serves
-    another version. Units and times of a model that repeats the last week are not compared with
-    those of the model that it takes over from (try_out).
+    another version, or none, or does not answer. Units and times of a model that repeats the last
+    week are not compared with those of the model that it takes over from (try_out).
     """
-    model = served_model(settings) or {}
+    model = served_model(settings)
+    if not model or not model.get("version"):
+        said = "the API serves no model" if model else "the API does not answer"
+        return Tried(0, (said,), 0.0, None, 0.0, None)
     requests = _watch_requests(settings, model)
     after = probe(settings, requests, WATCH_SECONDS)
     if after.p95_ms > FAST_MS:  # the first answers of a new model may be slow, and so is a busy day
         again = probe(settings, requests, WATCH_SECONDS)
         after = replace(again, faults=tuple(dict.fromkeys((*after.faults, *again.faults))))
     faults = list(after.faults)
-    if model.get("version") != version:
-        faults.append(f"version {model.get('version')} answers instead of {version}")
+    if model["version"] != version:
+        faults.append(f"version {model['version']} answers instead of {version}")
     if met := live_5xx(settings.spool_dir, since):
         faults.append(f"live requests met {met} answers 5xx")
     if before is None or _repeats(model):
@@ -305,19 +308,24 @@ def _watch_requests(settings: Settings, model: Mapping[str, Any]) -> list[Reques
 
 def live_5xx(spool_dir: Path, since: datetime) -> int:
     """Answers 5xx that replicas have noted since an instant, before the ledger takes them in."""
-    notes = [
-        note
-        for suffix in (SPOOL_OPEN, SPOOL_CLOSED)
+    return sum(
+        at >= since and status >= 500
+        for suffix in (SPOOL_OPEN, SPOOL_CLOSED)  # a file that is closed meanwhile is met then
         for path in spool_dir.glob(f"*{suffix}")
-        if path.stat().st_mtime >= since.timestamp()
-        for note in _errors(path)
-    ]
-    return sum(at >= since and status >= 500 for at, status in notes)
+        for at, status in _errors(path, since)
+    )
 
 
-def _errors(path: Path) -> list[tuple[datetime, int]]:
+def _errors(path: Path, since: datetime) -> list[tuple[datetime, int]]:
+    """Errors in a file that was written to since then; none when it was renamed or collected."""
+    try:
+        if path.stat().st_mtime < since.timestamp():
+            return []
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
     found = []
-    for line in path.read_bytes().splitlines():
+    for line in lines:
         with contextlib.suppress(ValueError):  # the line that is being written
             record = json.loads(line)
             if record["kind"] == ERROR:

@@ -148,3 +148,41 @@ def test_a_version_by_number_answers_golden_requests_before_anybody_gets_its_ans
 def test_a_champion_that_a_training_has_tried_is_not_tried_again(done: list[Any]) -> None:
     flow.deploy.fn()
     assert done == [("serve", "8")]
+
+
+@pytest.fixture
+def backs(done: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The versions that were gone back to."""
+    went: list[Any] = []
+    monkeypatch.setattr(flow, "roll_back", lambda *_, version, **__: went.append(version) or "6")
+    return went
+
+
+def test_a_watch_that_breaks_rolls_back_and_says_why(
+    backs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch(*_: object) -> Tried:
+        raise KeyError("snapshot_id")
+
+    monkeypatch.setattr(flow, "watch", watch)
+    said = r"^Version 8 was rolled back to 6: the watch failed: KeyError: 'snapshot_id'"
+    with pytest.raises(DeployFailed, match=said):
+        flow.deploy.fn()
+    assert backs == ["6"]
+
+
+def test_faults_count_when_nothing_answered_before_the_swap(
+    backs: list[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow.rollout, "observe", lambda _settings: None)
+    monkeypatch.setattr(flow, "watch", lambda *_: Tried(9, (), 10.0, None, 900.0, None))
+    flow.deploy.fn()  # slow, but nobody knows how slow it was before
+    bad = Tried(9, ("the API answers 500",), 0.0, None, 5.0, None)
+    monkeypatch.setattr(flow, "watch", lambda *_: bad)
+    with pytest.raises(DeployFailed, match="rolled back to 6: the API answers 500"):
+        flow.deploy.fn()
+    assert backs == ["6"]
+    (settings.champions_dir / PREVIOUS).unlink()
+    with pytest.raises(DeployFailed, match="none served before it: the API answers 500; look"):
+        flow.deploy.fn()
+    assert backs == ["6"]

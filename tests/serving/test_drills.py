@@ -1,5 +1,6 @@
 """Drills: a bad model never answers a request, or is taken back."""
 
+import json
 import re
 import threading
 import time
@@ -13,6 +14,8 @@ import httpx
 import pytest
 
 from checks.rollout import Tried
+from data.collection import ERROR
+from data.schema import SPOOL_CLOSED
 from data.settings import Settings
 from flows import deploy as flow
 from serving import deploy, keys, rollback, rollout
@@ -145,3 +148,22 @@ def test_with_api_keys_a_new_version_is_watched_with_the_operators(live: Setting
     deploy.swap(live, "1.1-next")
     assert before and before.problems() == []
     assert rollout.watch(live, "1.1-next", before, datetime.now(UTC)).problems() == []
+
+
+def test_an_api_that_is_down_after_the_swap_is_a_fault(live: Settings) -> None:
+    deploy.swap(live, "1")
+    before, now = rollout.observe(live), datetime.now(UTC)
+    gone = live.model_copy(update={"serve_port": 1})
+    assert "the API does not answer" in rollout.watch(gone, "1", before, now).problems()
+
+
+def test_spool_files_that_are_gone_when_they_are_read_are_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {"kind": ERROR, "at": str(LONG_AGO), "status": 503}
+    for name in ("gone", "there"):
+        (tmp_path / f"{name}{SPOOL_CLOSED}").write_text(json.dumps(error))
+    listed = sorted(tmp_path.iterdir())
+    listed[0].unlink()
+    monkeypatch.setattr(Path, "glob", lambda _folder, end: [f for f in listed if end[1:] in f.name])
+    assert rollout.live_5xx(tmp_path, LONG_AGO) == 1
