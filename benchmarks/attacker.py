@@ -19,6 +19,7 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "deep": (JSON, b"[" * 10_000 + b"]" * 10_000),
     "a key twice": (JSON, b'{"series": [], "series": []}'),
     "many keys": (JSON, json.dumps({f"k{n}": n for n in range(60_000)}).encode()),
+    "wrong fields": (JSON, json.dumps({"series": [dict.fromkeys("abcdefgh", 1)] * 1000}).encode()),
     "100,000 keys": (JSON, json.dumps({f"key{n}": n for n in range(100_000)}).encode()),
     "50 MB": (JSON, b" " * 50_000_000),
 }

@@ -12,6 +12,7 @@ MAX_ROWS = 10_000
 
 Text = Annotated[str, Field(max_length=4000)]
 Cell = Annotated[float, Field(allow_inf_nan=False)] | Text | None
+Row = Annotated[list[Cell], Field(fail_fast=True)]
 
 
 class Sheet(BaseModel):
@@ -26,7 +27,7 @@ class Sheet(BaseModel):
     columns: Annotated[list[Text], Field(min_length=1, max_length=MAX_COLUMNS)] = Field(
         description="Names of the columns.", examples=[["day", "units sold"]]
     )
-    rows: Annotated[list[list[Cell]], Field(max_length=MAX_ROWS)] = Field(
+    rows: Annotated[list[Row], Field(max_length=MAX_ROWS, fail_fast=True)] = Field(
         description="Rows of numbers and texts, at most one cell a column.",
         examples=[[["2017-09-10", 41]]],
     )
@@ -60,5 +61,5 @@ class WorkbookRequest(BaseModel):
     )
 
     sheets: list[Sheet] = Field(
-        min_length=1, max_length=MAX_SHEETS, description="Tables, a sheet each."
+        min_length=1, max_length=MAX_SHEETS, fail_fast=True, description="Tables, a sheet each."
     )

@@ -109,7 +109,10 @@ class OrderRequest(BaseModel):
     )
 
     series: list[Stock] = Field(
-        min_length=1, max_length=MAX_SERIES, description="Series to order for, each once."
+        min_length=1,
+        max_length=MAX_SERIES,
+        fail_fast=True,
+        description="Series to order for, each once.",
     )
     lead_time_days: int = Field(
         default=0,

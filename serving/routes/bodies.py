@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from serving.problems import BadObject
 
 MAX_KEYS = 100  # no object here has nearly as many; each one more would be told to be wrong
+MAX_PARTS = 20_000  # objects and keys of a body; 1,000 series and 2,000 changes have 17,004
 
 
 class OnceRequest(Request):
@@ -18,7 +19,13 @@ class OnceRequest(Request):
 
     async def json(self) -> Any:
         """The body. Raises JSONDecodeError, or BadObject naming the key that is there again."""
-        return json.loads(await self.body(), object_pairs_hook=_once)
+        body = await self.body()
+        # Counted first, in a tenth of the time: nobody else is answered while Python reads.
+        packed = body.translate(None, b" \t\r\n")
+        parts = packed.count(b"{") + packed.count(b'":')
+        if parts > MAX_PARTS:
+            raise BadObject(f"The body has {parts} objects and keys; {MAX_PARTS} are the most.")
+        return json.loads(body, object_pairs_hook=_once)
 
 
 class OnceRoute(APIRoute):
