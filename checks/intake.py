@@ -62,6 +62,21 @@ def due_days(settings: Settings, last: date | None, end: date) -> list[tuple[dat
     return due + [(ds, ds) for ds in steps.between(last, end) if not steps.is_closed(ds)]
 
 
+def with_rows(
+    con: Connection, settings: Settings, source: str, due: list[tuple[date | None, date]]
+) -> list[tuple[date | None, date]]:
+    """The due deliveries without the steps that the source has no row of: nothing was sold then.
+
+    Raises SourceError.
+    """
+    steps = [until for since, until in due if since]
+    if not steps:
+        return due
+    rows = sources.read_sales(con, settings, source=source, since=steps[0], until=steps[-1])
+    sold = set(rows["ds"])
+    return [(since, until) for since, until in due if since is None or until in sold]
+
+
 def take(
     con: Connection,
     settings: Settings,

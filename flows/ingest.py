@@ -39,12 +39,20 @@ def _delivery_time(settings: Settings, now: datetime, path: str, until: date | N
 
 @task
 def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[date | None, date]]:
-    """What is due: the history up to the first cutoff at once, then step by step."""
+    """What is due: the history up to the first cutoff at once, then step by step.
+
+    Without `until` it is one delivery: of the next step that has rows.
+    """
     with connect(settings) as con:
         last, _ = clock(settings, con)
         available = sources.days_available(con, settings, source)[1]
-    end = until or (settings.steps.after(last, 1) if last else settings.first_cutoff)
-    return intake.due_days(settings, last, min(end, available))
+        end = until or (settings.steps.after(last, 1) if last else settings.first_cutoff)
+        due = intake.due_days(settings, last, min(end, available))
+        due = intake.with_rows(con, settings, source, due)
+        if not due and until is None:  # the next step is closed or without a row
+            later = intake.due_days(settings, last, available)
+            due = intake.with_rows(con, settings, source, later)[:1]
+    return due
 
 
 @task

@@ -16,6 +16,7 @@ from data.settings import Settings
 from data.snapshots import snapshot
 from data.warehouse import Connection, connect, known_at_morning, query
 from feature_repo import store
+from flows import ingest
 from models.assembly import training_data, write_features
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster, save
@@ -25,6 +26,7 @@ from serving.service import ForecastService
 
 FAST: dict[str, object] = {"objective": "poisson", "num_iterations": 40, "num_leaves": 8}
 WEEKLY = replace(KINDS[0], stores=2, items=4, days=588)
+SUNDAY = 7
 SMALL = replace(KINDS[1], stores=4, items=6, days=120)
 Make = Callable[[Kind], Settings]
 
@@ -127,3 +129,22 @@ def test_the_demo_delivers_the_last_day_that_had_sales_again(own: Make) -> None:
     with connect(settings) as con:
         load(con, settings, closed)
     assert demo.plant(settings)[1]["ds"] == closed - timedelta(days=1)
+
+
+def test_days_on_which_nobody_sold_are_left_out_and_the_next_one_is_loaded(
+    own: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own(SMALL)
+    monkeypatch.setattr(ingest, "show", lambda *_: None)
+    sold = pl.read_csv(settings.source_path, try_parse_dates=True)
+    open_days = sold.filter(pl.col("ds").dt.weekday() != SUNDAY)
+    open_days.write_csv(settings.source_path)
+    saturday = settings.first_cutoff + timedelta(days=6)
+    ingest.deliver.fn(settings, "csv", "", None, saturday - timedelta(days=1))
+    for expected in (saturday, saturday + timedelta(days=2)):
+        ((since, last),) = ingest.due_days.fn(settings, "csv", None)
+        assert since == last == expected
+        assert ingest.deliver.fn(settings, "csv", "", since, last)["result"] == "published"
+    days = open_days.filter(pl.col("ds") > last)["ds"].unique().sort().to_list()
+    rest = [last for _, last in ingest.due_days.fn(settings, "csv", date.max)]
+    assert rest == [day for day in days if not settings.steps.is_closed(day)]
