@@ -21,7 +21,10 @@ from benchmarks.scaling import scaling
 from data.settings import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-COLUMNS = ("metric", "unit", "ours", "theirs", "ratio", "low", "high", "target", "met")
+CELLS = ("days", "wrmsse", "wape", "mase", "bias", "pinball")  # of accuracy-cells.json
+INTERVALS = ("coverage_50", "coverage_80", "coverage_95", "width_80")
+COMPARED = ("metric", "unit", "ours", "theirs", "ratio", "low", "high", "target", "met")
+COLUMNS = (*COMPARED, *CELLS, *INTERVALS)
 BLOCK = re.compile(
     r"<!-- (table|value|routes|scaling|margins)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL
 )

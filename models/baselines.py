@@ -93,7 +93,13 @@ def _season_ago(grid: pl.DataFrame, history: pl.DataFrame, spec: MatrixSpec) -> 
 
 
 def statistical_forecasts(
-    frame: pl.DataFrame, keys: list[str], horizon: int, names: Sequence[str], steps: Steps
+    frame: pl.DataFrame,
+    keys: list[str],
+    horizon: int,
+    names: Sequence[str],
+    steps: Steps,
+    *,
+    processes: int = 1,
 ) -> pl.DataFrame:
     """Forecasts of statsforecast's methods per node: (keys, ds, one column per name), never < 0.
 
@@ -121,6 +127,7 @@ def statistical_forecasts(
     fit = StatsForecast(
         models=[methods[name] for name in names],
         freq=f"{steps.days}d",
+        n_jobs=processes,
         fallback_model=library.HistoricAverage(),
     )
     forecasts: pl.DataFrame = fit.forecast(df=long, h=horizon)

@@ -5,7 +5,9 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from benchmarks.accuracy.methods import Bench, trained
+from benchmarks.accuracy.methods import OURS, Bench, trained
+from benchmarks.accuracy.point import row
+from benchmarks.rows import Row, plain_row
 from data.schema import KEYS, QUANTILE_COLUMNS, WEEK
 from data.steps import Steps
 from data.warehouse import known_at_morning
@@ -13,10 +15,43 @@ from feature_repo.build import known_versions
 from models.cold_start import hidden, level_error, widened
 from models.conformal import pit
 from models.dataset import target_days
-from models.levels import level_pit
-from models.metrics import level_scales, pit_coverage, wrmsse
+from models.levels import level_forecast, level_pit
+from models.metrics import LEVELS, aggregate, level_scales, pit_coverage, wrmsse
 
 LEVEL = "mean_84"
+
+
+def beyond_rows(bench: Bench, rows: pl.DataFrame) -> list[Row]:
+    """Coverage of levels by their sample paths, sums, and series hidden as if they were new."""
+    mine = rows.filter((pl.col("model") == OURS) & pl.col("cutoff").is_in(list(bench.cutoffs)))
+    levels = [level for level in bench.levels if level != "series"]
+    covered = {level: level_coverage(bench, mine, level) for level in levels}
+    result = [
+        row(f"coverage_80_{level}", "share", share, target=0.8, met=0.78 <= share <= 0.82)
+        for level, share in covered.items()
+    ]
+    apart = max(sums_apart(bench, mine, level) for level in levels)
+    unit = "units, largest gap"
+    sums = plain_row("means_add_up", unit, apart, 1e-6, more_is_better=False)
+    found = [hidden_series(bench, cutoff) for cutoff in bench.cutoffs]
+    own, theirs, inside = (sum(values) / len(found) for values in zip(*found, strict=True))
+    met = own < theirs
+    cold = row("cold_start_vs_store_share", "WRMSSE", own, theirs=theirs, target=1.0, met=met)
+    return [*result, sums, cold, row("cold_start_coverage_80", "share", inside)]
+
+
+def sums_apart(bench: Bench, rows: pl.DataFrame, level: str) -> float:
+    """Largest gap in units between a node's mean and the sum of the means of its series."""
+    gaps = []
+    for cutoff in bench.cutoffs:
+        m = trained(bench, cutoff).manifest
+        own = rows.filter(pl.col("cutoff") == cutoff)
+        nodes = level_forecast(own, m.calibration, m.dependence, level, draws=2)
+        summed = aggregate(own, LEVELS[level], ["y_hat"]).rename({"y_hat": "summed"})
+        both = nodes.join(summed, on=["node", "ds"], how="full")
+        assert both.height == nodes.height == summed.height
+        gaps.append(both.select((pl.col("y_hat") - pl.col("summed")).abs().max()).item())
+    return float(max(gaps))
 
 
 def level_coverage(bench: Bench, rows: pl.DataFrame, level: str) -> float:

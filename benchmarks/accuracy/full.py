@@ -21,13 +21,14 @@ from data.settings import Settings
 from models.assembly import features_as_known, training_data
 
 LAST = date(2017, 8, 6)  # the newest origin; its forecasts end on 3 September
+KNOWN = date(2017, 9, 10)  # the first headline cutoff: sales up to then judge
 TRIALS = 15
 
 
 def prepared(settings: Settings, plan: Origins) -> Lab:
-    """The data of the core table's first training, with the features of every origin."""
-    bench = methods.prepare(settings, [settings.first_cutoff])
-    folder = world.snapshot_of(settings, settings.first_cutoff)
+    """The data of a training at KNOWN, with the features of every origin."""
+    bench = methods.prepare(settings, [KNOWN])
+    folder = world.snapshot_of(settings, KNOWN)
     wanted = {*plan.weekly, *plan.searched}
     world.build_features(settings, folder, sorted(wanted))
     data = training_data(settings, folder, world.all_sales(settings), bench.plan)
@@ -91,9 +92,12 @@ def rows_of(found: Found, plan: Origins) -> list[Row]:
 
 
 def measured(settings: Settings) -> list[Row]:
-    """Measures all, draws the pictures of the documents and writes the result file."""
+    """Measures all, draws the pictures of the documents and writes the result file.
+
+    On the series that could be chosen at the oldest origin that is searched.
+    """
     plan = Origins(LAST)
-    lab = prepared(settings, plan)
+    lab = prepared(methods.since(settings, min(plan.searched)), plan)
     found = run(lab, plan, TRIALS)
     rows = rows_of(found, plan)
     pictures.draw(lab, plan, found, rows)

@@ -1,6 +1,6 @@
 """From forecasts and actuals to errors per node, their sums over groups, and intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from models.metrics import LEVELS, aggregate, levels_of
 HEADLINE = [level for level in LEVELS if level != "department"]  # the five of the mean
 GROUP = ["model", "cutoff", "level", "node", "lead_week"]
 DRAWS = 1000
+LEAST_ORIGINS = 8  # that an interval which counts may rest on
 
 
 def errors(rows: pl.DataFrame) -> pl.DataFrame:
@@ -84,20 +85,32 @@ def figures(nodes: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
 def ratio_interval(
     nodes: pl.DataFrame, levels: Sequence[str], model: str, other: str, *, seed: int
 ) -> tuple[float, float, float]:
-    """Mean WRMSSE over levels of `model` over that of `other`, with its 95 % interval.
+    """Mean WRMSSE over levels of `model` over that of `other`, with its 95 % interval."""
+    return interval(nodes, levels, [model, other], lambda loss: loss[0] / loss[1], seed=seed)
+
+
+def interval(
+    nodes: pl.DataFrame,
+    levels: Sequence[str],
+    models: Sequence[str],
+    figure: Callable[[list[float]], float],
+    *,
+    seed: int,
+) -> tuple[float, float, float]:
+    """A figure of the models' mean WRMSSE over levels, in their order, with its 95 % interval.
 
     Bootstrapped over two kinds of clusters at once, the nodes of each level and the origins: days
-    of one node, and nodes of one day, err together. Only what both have at an origin counts.
+    of one node, and nodes of one day, err together. Only what all have at an origin counts.
     """
-    tables = [_paired(nodes, level, model, other) for level in levels]
+    tables = [_paired(nodes, level, models) for level in levels]
 
-    def ratio(drawn: Sequence[np.ndarray], origin: np.ndarray) -> float:
-        mine, theirs = 0.0, 0.0
-        for node, (weight, own, their) in zip(drawn, tables, strict=True):
+    def drawn_figure(drawn: Sequence[np.ndarray], origin: np.ndarray) -> float:
+        loss = [0.0] * len(models)
+        for node, (weight, *errors) in zip(drawn, tables, strict=True):
             below = node @ weight
-            mine += (node @ own / below) @ origin
-            theirs += (node @ their / below) @ origin
-        return float(mine / theirs)
+            for k, error in enumerate(errors):
+                loss[k] += float((node @ error / below) @ origin)
+        return figure(loss)
 
     rng = np.random.default_rng(seed)
 
@@ -105,17 +118,22 @@ def ratio_interval(
         return np.bincount(rng.integers(0, n, n), minlength=n).astype(float)
 
     heights, origins = [len(table[0]) for table in tables], tables[0][0].shape[1]
-    draws = [ratio([draw(n) for n in heights], draw(origins)) for _ in range(DRAWS)]
+    draws = [drawn_figure([draw(n) for n in heights], draw(origins)) for _ in range(DRAWS)]
     low, high = np.nanquantile(draws, [0.025, 0.975])
-    whole = ratio([np.ones(n) for n in heights], np.ones(origins))
+    whole = drawn_figure([np.ones(n) for n in heights], np.ones(origins))
     return whole, float(low), float(high)
 
 
-def _paired(
-    nodes: pl.DataFrame, level: str, model: str, other: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (nodes, origins) of a level, and the weighted errors of both models."""
-    rows = nodes.filter((pl.col("level") == level) & pl.col("model").is_in([model, other]))
+def origins(nodes: pl.DataFrame, level: str, models: Sequence[str]) -> int:
+    """Origins at which all the models were judged at a level."""
+    rows = nodes.filter((pl.col("level") == level) & pl.col("model").is_in(list(models)))
+    judged = rows.group_by("cutoff").agg(pl.col("model").n_unique())
+    return judged.filter(pl.col("model") == len(models)).height
+
+
+def _paired(nodes: pl.DataFrame, level: str, models: Sequence[str]) -> list[np.ndarray]:
+    """Weights (nodes, origins) of a level, and the weighted errors of each model."""
+    rows = nodes.filter((pl.col("level") == level) & pl.col("model").is_in(list(models)))
     pairs = rows.pivot(on="model", index=["cutoff", "node", "weight"], values="rmsse")
     pairs = pairs.drop_nulls().sort("cutoff", "node")
 
@@ -124,7 +142,7 @@ def _paired(
         return wide.sort("node").drop("node").fill_null(0.0).to_numpy()
 
     weight = pl.col("weight")
-    return table(weight), table(pl.col(model) * weight), table(pl.col(other) * weight)
+    return [table(weight), *(table(pl.col(model) * weight) for model in models)]
 
 
 def tiers_of(features: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from benchmarks.accuracy import judge
-from benchmarks.accuracy.methods import code_of
 from models import gbm
 from models.assembly import WARM_UP_DAYS
 from models.backtest import Fold, TrainingData
@@ -69,8 +68,8 @@ class Lab:
     def __post_init__(self) -> None:
         files = [Path(__file__), Path(str(judge.__file__))]
         own = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:10]
-        self.code = f"{code_of('models', 'feature_repo')}-{own}"
-        memory = gbm.Memory(self.folder / "boosters" / self.code)
+        self.code = own
+        memory = gbm.Memory(self.folder / "boosters" / own)
         self.data = replace(self.data, memory=memory)
 
     def name_of(self, *what: object) -> str:

@@ -25,16 +25,33 @@ from models.training import refit
 
 OURS, MLFORECAST, AUTO_ETS, ORACLE = "shelfcast", "mlforecast", "AutoETS per level", "oracle"
 WEEK_STEP = 7
+ROOMS, KINDS = ("data", "checks", "feature_repo", "models"), ("*.py", "*.sql", "*.yml", "*.yaml")
+ALONE = ("benchmarks/accuracy/methods.py", "benchmarks/accuracy/world.py", "uv.lock")
+PROCESSES = 2  # that fit AutoETS
 
 
-def code_of(*rooms: str) -> str:
-    """Digest of the rooms' code: what was computed by other code is computed again.
+def code_of() -> str:
+    """Digest of all that makes sales, features and forecasts, the libraries' versions included.
 
-    Plots are drawn from figures and change none.
+    The name of the folder that they are kept in: other code computes everything again. Plots are
+    drawn from figures and change none.
     """
-    found = [f for room in rooms for f in (ROOT / room).rglob("*.py")]
-    files = sorted(f for f in found if f.name != "plots.py")
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:10]
+    found = [f for room in ROOMS for kind in KINDS for f in (ROOT / room).rglob(kind)]
+    rooms = [f for f in found if "state" not in f.parts and f.name != "plots.py"]
+    files = sorted([*rooms, *(ROOT / name for name in ALONE)])
+    named = (f"{f.relative_to(ROOT)}".encode() + f.read_bytes() for f in files)
+    return hashlib.sha256(b"".join(named)).hexdigest()[:10]
+
+
+def since(settings: Settings, first: date) -> Settings:
+    """Settings with the series that could be chosen at an earlier cutoff, in a state of their own.
+
+    Chosen later, series that died in between would be missing.
+    """
+    folder = settings.state_dir / str(first)
+    return settings.model_copy(
+        update={"first_cutoff": first, "series_min_days": 20, "state_dir": folder}
+    )
 
 
 @dataclass
@@ -128,7 +145,7 @@ def prepare(settings: Settings, cutoffs: Sequence[date]) -> Bench:
 def trained(bench: Bench, cutoff: date) -> Forecaster:
     """The model of a training with the default parameters at a cutoff, by the production path."""
     settings = bench.settings
-    folder = settings.champions_dir / f"{cutoff}-{code_of('models', 'feature_repo')}"
+    folder = settings.champions_dir / str(cutoff)
     if not (folder / forecaster.DIGESTS).exists():
         snapshot, versions = world.snapshot_of(settings, cutoff), world.all_sales(settings)
         data = training_data(settings, snapshot, versions, bench.plan)
@@ -149,7 +166,7 @@ def ours(bench: Bench, origin: date) -> pl.DataFrame:
         rows = model.forecast(bench.features(origin), known_versions(plan, as_of), model.horizon)
         return rows.with_columns(model=pl.lit(OURS))
 
-    return bench.kept(f"ours-{cutoff}-{origin}-{code_of('models', 'feature_repo')}", make)
+    return bench.kept(f"ours-{cutoff}-{origin}", make)
 
 
 def baselines(bench: Bench, origin: date) -> pl.DataFrame:
@@ -163,25 +180,28 @@ def baselines(bench: Bench, origin: date) -> pl.DataFrame:
     return bench.kept(f"baselines-{origin}", make)
 
 
-def auto_ets(bench: Bench, origin: date, levels: Sequence[str]) -> pl.DataFrame:
-    """AutoETS fitted to the nodes of each level themselves: (level, node, cutoff, ds, y_hat)."""
+def auto_ets(bench: Bench, origin: date, level: str) -> pl.DataFrame:
+    """AutoETS fitted to the nodes of a level themselves: (level, node, ds, y_hat)."""
 
     def make() -> pl.DataFrame:
+        horizon, steps = bench.settings.horizon, bench.settings.steps
         dense = regular(bench.history(origin), bench.features(origin), bench.spec)
-        tables = []
-        for level in levels:
-            nodes = aggregate(dense, LEVELS[level], ["y"]).sort("node", "ds")
-            fitted = statistical_forecasts(
-                nodes, ["node"], bench.settings.horizon, ["AutoETS"], bench.settings.steps
-            )
-            tables.append(
-                fitted.select(
-                    "node", "ds", y_hat="AutoETS", level=pl.lit(level), cutoff=pl.lit(origin)
-                )
-            )
-        return pl.concat(tables)
+        nodes = aggregate(dense, LEVELS[level], ["y"]).sort("node", "ds")
+        fitted = statistical_forecasts(
+            nodes, ["node"], horizon, ["AutoETS"], steps, processes=PROCESSES
+        )
+        return fitted.select("node", "ds", y_hat="AutoETS", level=pl.lit(level))
 
-    return bench.kept(f"auto-ets-{origin}", make)
+    return bench.kept(f"auto-ets-{level.replace(' ', '-')}-{origin}", make).drop("seconds")
+
+
+def auto_ets_of_series(bench: Bench, origin: date) -> pl.DataFrame:
+    """AutoETS fitted to each series, scored: keys, cutoff, ds, step, y, y_hat, model."""
+    node = pl.concat_str([pl.lit(""), *KEYS], separator="/")
+    fitted = auto_ets(bench, origin, "series").drop("level")
+    rows = bench.actuals.filter(pl.col("cutoff") == origin).with_columns(node=node)
+    joined = rows.join(fitted, on=["node", "ds"]).drop("node")
+    return joined.with_columns(model=pl.lit(AUTO_ETS))
 
 
 def mlforecast(bench: Bench, origin: date) -> pl.DataFrame:

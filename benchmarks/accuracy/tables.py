@@ -10,7 +10,6 @@ from benchmarks.accuracy import judge
 from benchmarks.accuracy.plan import DEFAULTS, MONTH, WEEKS, Fits, Origins, histories, without
 from benchmarks.rows import Row, plain_row
 
-LEAST_ORIGINS = 8  # that an interval may rest on
 NO_LOSS = 0.01  # a model that loses no more than this by its age is as good as a new one
 AVERAGES = {"mean": judge.HEADLINE, "series": ["series"]}
 FRESH = "fitted that week"
@@ -59,7 +58,7 @@ class Found:
             unit = f"WRMSSE, {len(shared)} origin{'s' * (len(shared) > 1)}"
             row = plain_row(f"{table} {average}: {names[0]}", unit, one)
             row["theirs"], row["ratio"] = round(other, 4), round(one / other, 4)
-            if len(shared) >= LEAST_ORIGINS:
+            if len(shared) >= judge.LEAST_ORIGINS:
                 _, low, high = judge.ratio_interval(nodes, there, *names, seed=self.seed)
                 row["low"], row["high"] = round(low, 4), round(high, 4)
             rows.append(row)

@@ -7,14 +7,19 @@ import numpy as np
 import polars as pl
 
 from benchmarks.accuracy.judge import tiers_of
-from benchmarks.accuracy.methods import Bench, trained
+from benchmarks.accuracy.methods import AUTO_ETS, OURS, Bench, trained
+from benchmarks.accuracy.point import row
+from benchmarks.rows import Row, plain_row
 from data.schema import KEYS, QUANTILE_COLUMNS, QUANTILES
 from models import conformal
+from models.baselines import BASELINES
 from models.dataset import Matrix
 from models.metrics import pit_coverage, weighted_quantile_loss
 
 LEVELS_OF_COVERAGE = (0.5, 0.8, 0.95)
 LEAST_POINTS = 5000
+WIDTHS = ((80, "q0.1", "q0.9"), (95, "q0.025", "q0.975"))
+FITTED = [m for m in (*BASELINES, AUTO_ETS) if m != "naive"]  # that get intervals
 Step = Callable[[Bench, pl.DataFrame, pl.DataFrame], Matrix]  # from errors before and forecasts
 
 
@@ -29,6 +34,62 @@ def with_pit(bench: Bench, rows: pl.DataFrame) -> pl.DataFrame:
         tiers = tiers_of(bench.features(origin))
         parts.append(part.with_columns(u=pl.Series(u)).join(tiers, on=KEYS, how="left"))
     return pl.concat(parts)
+
+
+def judged(bench: Bench, rows: pl.DataFrame) -> pl.DataFrame:
+    """Our scored rows of the headline cutoffs, see with_pit."""
+    of_headline = pl.col("cutoff").is_in(list(bench.cutoffs))
+    return with_pit(bench, rows.filter((pl.col("model") == OURS) & of_headline))
+
+
+def uncertainty_rows(bench: Bench, rows: pl.DataFrame, mine: pl.DataFrame) -> list[Row]:
+    """Coverage, width, order and quantile loss at the headline cutoffs.
+
+    `rows`: scored forecasts of all methods; `mine`: ours, see judged.
+    """
+    whole, loss = overall(mine), weighted_quantile_loss(mine)
+    theirs, plain = (
+        min(conformal_loss(bench, rows, m, step) for m in FITTED)
+        for step in (same_step, plain_step)
+    )
+    wide = {k: float((mine[high] - mine[low]).mean()) for k, low, high in WIDTHS}  # type: ignore[arg-type]
+    return [
+        row("coverage_50", "share", whole[0.5]),
+        row("coverage_80", "share", whole[0.8], target=0.8, met=0.78 <= whole[0.8] <= 0.82),
+        row("coverage_95", "share", whole[0.95], target=0.95, met=0.93 <= whole[0.95] <= 0.97),
+        *(row(f"width_{k}", "units, mean", width) for k, width in wide.items()),
+        *_order_rows(mine),
+        row(
+            "weighted_quantile_loss_vs_best_baseline",
+            "WQL",
+            loss,
+            theirs=theirs,
+            target=0.97,
+            met=loss <= 0.97 * theirs,
+        ),
+        row("weighted_quantile_loss_vs_plain_conformal", "WQL", loss, theirs=plain),
+        *_worst_rows(mine),
+    ]
+
+
+def _order_rows(mine: pl.DataFrame) -> list[Row]:
+    """Quantiles below the one before, and forecasts below zero: how many there are."""
+    bands = mine.select(QUANTILE_COLUMNS).to_numpy()
+    crossings = int((np.diff(bands, axis=1) < 0).sum())
+    negatives = int((bands < 0).sum()) + int((mine["y_hat"] < 0).sum())
+    return [
+        plain_row("quantile_crossings", "count", crossings, 0, more_is_better=False),
+        plain_row("negative_forecasts", "count", negatives, 0, more_is_better=False),
+    ]
+
+
+def _worst_rows(mine: pl.DataFrame) -> list[Row]:
+    cells = coverage_table(mine)
+    if not (cells["n"] >= LEAST_POINTS).any():
+        return []
+    worst = worst_cell(cells)
+    name = "coverage_worst_cell_abs_dev"
+    return [row(name, "share", worst, target=0.05, met=worst <= 0.05)]
 
 
 def coverage_table(rows: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.accuracy import full, pictures, plan, tables
+from benchmarks.accuracy import full, judge, pictures, plan
 from benchmarks.accuracy.lab import Cell, Lab, Variant
 from benchmarks.accuracy.methods import Bench
 from benchmarks.accuracy.plan import Origins, cells_of, without
@@ -61,8 +61,23 @@ def test_nothing_is_judged_or_searched_on_the_days_of_the_headline() -> None:
     ahead = timedelta(days=28)
     assert max(real.weekly) + ahead < date(2017, 9, 10)
     assert max(real.searched) + ahead <= min(o for cell in real.monthly for o in cell)
-    assert len({o for cell in real.monthly for o in cell}) >= tables.LEAST_ORIGINS
+    assert len({o for cell in real.monthly for o in cell}) >= judge.LEAST_ORIGINS
     assert real.monthly[0][-1] + timedelta(weeks=1) == real.monthly[1][0]
+
+
+def test_series_that_died_before_the_newest_origin_are_judged_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def prepared(settings: Settings, plan: Origins) -> Lab:
+        assert settings.first_cutoff == min([*plan.searched, *plan.weekly])
+        raise Stop
+
+    monkeypatch.setattr(full, "prepared", prepared)
+    with pytest.raises(Stop):
+        full.measured(Settings(_env_file=None))
 
 
 def test_each_input_belongs_to_one_group_that_is_dropped() -> None:

@@ -1,16 +1,18 @@
 """What the accuracy benchmark draws from forecasts, against loops that a reader can check."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.accuracy import judge
-from benchmarks.accuracy.methods import Bench
+from benchmarks.accuracy import cells, judge, methods, point, uncertain
+from benchmarks.accuracy.methods import AUTO_ETS, ORACLE, OURS, Bench
 from benchmarks.accuracy.uncertain import coverage_table, plain_step
+from data.schema import QUANTILE_COLUMNS
 from data.settings import Settings
-from models.metrics import level_scales, wrmsse
+from models.metrics import LEVELS, level_scales, pinball, wrmsse
 
 CUTOFFS = [date(2017, 9, 10), date(2017, 9, 17)]
 
@@ -64,6 +66,39 @@ def test_the_interval_of_a_ratio_holds_it_and_is_not_a_point(nodes: pl.DataFrame
     assert low < value < high
 
 
+def test_a_ratio_on_few_origins_is_shown_with_their_number_and_counts_for_nothing(
+    nodes: pl.DataFrame,
+) -> None:
+    def counted(origins: int) -> tuple[set[str], float]:
+        first = nodes.filter(pl.col("cutoff") == CUTOFFS[0])
+        many = [
+            first.with_columns(cutoff=pl.lit(CUTOFFS[0] + timedelta(k))) for k in range(origins)
+        ]
+        names = pl.col("model").replace({"a": OURS, "b": AUTO_ETS})
+        bench = Bench(Settings(_env_file=None), CUTOFFS)
+        renamed = pl.concat(many).with_columns(names)
+        found = point._interval_rows(bench, renamed, {"total": AUTO_ETS, "store": AUTO_ETS})
+        return {row["unit"] for row in found[:-1]}, found[-1]["ours"]
+
+    assert counted(8) == ({"ratio, 8 origins"}, 2)
+    assert counted(7) == ({"ratio, 7 origins"}, 0)
+
+
+def test_the_share_of_the_gap_has_an_interval_and_the_number_of_its_origins(
+    nodes: pl.DataFrame,
+) -> None:
+    zero = [judge.errors(scored(ORACLE, 0.0, c)) for c in CUTOFFS[:1]]
+    scales = [judge.scale_table(scales_at(c), c) for c in CUTOFFS]
+    names = pl.col("model").replace({"a": OURS, "b": "naive"})
+    every = pl.concat([nodes.with_columns(names), judge.scaled(pl.concat(zero), scales[0])])
+    wrmsse = {(OURS, "series"): 0.9, ("naive", "series"): 1.8, (ORACLE, "series"): 0.0}
+    bench = Bench(Settings(_env_file=None), CUTOFFS)
+    gap, low, high = point._gap_rows(bench, every, wrmsse, "naive")
+    assert gap["ours"] == 0.5 and gap["met"] is True
+    assert low["unit"] == high["unit"] == "share, 1 origins"
+    assert low["ours"] == pytest.approx(0.5) == high["ours"]  # b errs twice as much everywhere
+
+
 def test_errors_by_lead_week_add_up(nodes: pl.DataFrame) -> None:
     sums = judge.errors(scored("a", 1, CUTOFFS[0]))
     assert sorted(sums["lead_week"].unique()) == [1, 2, 3, 4]
@@ -97,6 +132,76 @@ def test_coverage_is_counted_by_tier_and_lead_week() -> None:
     assert table["lead_week"].to_list() == [1, 4]
     assert table["coverage_80"].to_list() == pytest.approx([0.8, 0.8])
     assert table["width_80"].to_list() == [2.0, 2.0]
+
+
+def test_the_errors_of_a_cell_are_those_of_its_days() -> None:
+    frame = scored("a", 1, CUTOFFS[0]).filter(pl.col("item_id") != "z")
+    tier = pl.when(pl.col("item_id") == "x").then(1).otherwise(2)
+    spread = [pl.lit(float(c[1:]) * 8).alias(c) for c in QUANTILE_COLUMNS]
+    mine = frame.with_columns(*spread, tier=tier, u=pl.lit(0.5))
+    scales = judge.scale_table(scales_at(CUTOFFS[0]), CUTOFFS[0])
+    found = {row["metric"]: row for row in cells.of_series(mine, scales)}
+    assert len(found) == 2 * 4
+    cell = mine.filter((pl.col("item_id") == "y") & pl.col("step").is_between(8, 14))
+    gap, row = (cell["y"] - cell["y_hat"]).abs(), found["fifth 2, week 2"]
+    assert row["days"] == 14
+    assert row["wape"] == pytest.approx(gap.sum() / cell["y"].sum(), abs=1e-4)
+    assert row["bias"] == pytest.approx(cell["y_hat"].sum() / cell["y"].sum() - 1, abs=1e-4)
+    assert row["pinball"] == pytest.approx(pinball(cell)["mean"], abs=1e-4)
+    assert row["width_80"] == pytest.approx(6.4)
+    seasonal = dict(scales_at(CUTOFFS[0])["series"].select("node", "seasonal").iter_rows())
+    by_series = [
+        gap.to_numpy()[k : k + 7].mean() / seasonal[f"/{s}/y"] for k, s in ((0, "a"), (7, "b"))
+    ]
+    assert row["mase"] == pytest.approx(np.mean(by_series), abs=1e-4)
+
+
+def test_levels_are_told_by_lead_week_in_their_order(nodes: pl.DataFrame) -> None:
+    sums = pl.concat(judge.errors(scored("a", 1, c)) for c in CUTOFFS)
+    scales = pl.concat(judge.scale_table(scales_at(c), c) for c in CUTOFFS)
+    rows = cells.of_levels(judge.scaled(sums, scales, ["lead_week"]))
+    levels = [lv for lv in LEVELS if lv in set(nodes["level"])]
+    assert [r["metric"] for r in rows] == [f"{lv}, week {w}" for lv in levels for w in range(1, 5)]
+
+
+def test_intervals_that_cross_and_forecasts_below_zero_are_counted() -> None:
+    bands = {c: [float(k), 2.0] for k, c in enumerate(QUANTILE_COLUMNS)}
+    frame = pl.DataFrame({**bands, "y_hat": [1.0, -0.1]})
+    clean = uncertain._order_rows(frame[:1])
+    assert [(row["ours"], row["met"]) for row in clean] == [(0, True), (0, True)]
+    wrong = frame.with_columns(pl.lit(-1.0).alias("q0.975"))
+    found = [row["ours"] for row in uncertain._order_rows(wrong)]
+    assert found == [2, 3] and uncertain._order_rows(wrong)[0]["met"] is False
+
+
+def test_what_other_code_or_libraries_made_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "ROOT", tmp_path)
+    made = [tmp_path / name for name in methods.ALONE]
+    made += [tmp_path / "data" / "sql" / "sales.sql", tmp_path / "checks" / "contracts" / "a.yml"]
+    made += [tmp_path / "models" / "baselines.py", tmp_path / "feature_repo" / "transforms.py"]
+    kept = [tmp_path / "models" / "plots.py", tmp_path / "data" / "state" / "a.sql"]
+    for path in made + kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("one")
+    before = methods.code_of()
+    for path in kept:
+        path.write_text("two")
+    assert methods.code_of() == before
+    seen = {before}
+    for path in made:
+        path.write_text("two")
+        seen.add(methods.code_of())
+    assert len(seen) == 1 + len(made)
+
+
+def test_series_of_an_earlier_origin_are_chosen_there_in_a_state_of_their_own() -> None:
+    settings = Settings(_env_file=None)
+    early = methods.since(settings, date(2017, 4, 16))
+    assert early.first_cutoff == date(2017, 4, 16) < settings.first_cutoff
+    assert early.state_dir.parent == settings.state_dir
+    assert early.series_min_days < settings.series_min_days
 
 
 def test_plain_conformal_quantiles_hold_at_every_volume() -> None:
