@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,10 +45,11 @@ class Collected:
 
 def spool_files(folder: Path, now: datetime) -> list[Path]:
     """Files that no process writes to any more: closed ones, and those of dead writers."""
-    if not folder.is_dir():
-        return []
-    old = now.timestamp() - ABANDONED_SECONDS
-    abandoned = [f for f in folder.glob(f"*{SPOOL_OPEN}") if f.stat().st_mtime < old]
+    old, abandoned = now.timestamp() - ABANDONED_SECONDS, []
+    for file in folder.glob(f"*{SPOOL_OPEN}"):
+        with suppress(FileNotFoundError):  # closed since, so among those below
+            if file.stat().st_mtime < old:
+                abandoned.append(file)
     return sorted([*folder.glob(f"*{SPOOL_CLOSED}"), *abandoned])
 
 

@@ -32,7 +32,8 @@ def answer(
 ) -> dict[str, Any]:
     """The answer in the shape of ForecastResponse, generated at `now` (UTC).
 
-    The ledger keeps all of the model's quantiles of each series, whichever are asked for.
+    The ledger keeps all of the model's quantiles of each series, whichever are asked for; it counts
+    a degraded answer among the errors.
     Raises UnknownLevel, OutOfRange, HorizonTooLong, UnknownSeries or StaleFeatures.
     """
     _check_levels(model, request)
@@ -57,6 +58,9 @@ def answer(
     if request.level == "series":
         asked = {"at": str(now), "request_id": request_id, "what_if": bool(request.what_if)}
         _keep(source, read.features, made, model, asked)
+    if read.degraded:  # a success to its client, and something that somebody has to look at
+        record = {"at": str(now), "status": 200, "problem": "degraded", "place": "forecasts"}
+        source.spool.append("error", {**record, "request_id": request_id})
     for node in forecasts if read.analogues else ():
         node["method"] = read.analogues.get((node["store_id"], node["item_id"]))
     return {

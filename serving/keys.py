@@ -23,6 +23,7 @@ from data.settings import Settings
 Scope = Literal["read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 OPERATOR = "operator"  # the local stack's own key, so that a swap can be verified
+LONGEST_DAYS = 3650  # that a key may be valid for; without a number of days it does not expire
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,19 @@ def read(path: Path) -> list[Key]:
 
 
 def create(settings: Settings, name: str, scope: Scope, expires_at: datetime | None = None) -> str:
-    """Adds a key and returns its secret, which is kept nowhere. Raises ValueError for a name twice.
+    """Adds a key and returns its secret, which is kept nowhere.
 
-    The first key also makes the operator's, kept beside it for this machine's own use.
+    The first key also makes the operator's, kept beside it for this machine's own use. Raises
+    ValueError for a name twice and for the operator's.
     """
+    if name == OPERATOR:
+        said = "is that of this machine's own key, which is made with the first other one"
+        raise ValueError(f"The name {name!r} {said}; choose another name.")
     path, keys = settings.api_keys_path, read(settings.api_keys_path)
     if name in {k.name for k in keys}:
         raise ValueError(f"A key named {name!r} exists; revoke it first or choose another name.")
     made = []
-    if not keys and name != OPERATOR:
+    if not keys:
         secret, key = _new(OPERATOR, "admin", None)
         _write(settings.operator_key_path, secret)
         made.append(key)
@@ -147,6 +152,12 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def _in_days(days: int) -> datetime:
+    if not 1 <= days <= LONGEST_DAYS:
+        raise ValueError(f"--days is {days}; a key is valid for 1 to {LONGEST_DAYS} days.")
+    return datetime.now(UTC) + timedelta(days=days)
+
+
 def main(arguments: Sequence[str]) -> int:
     """The command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m serving.keys", description="API keys.")
@@ -160,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
     asked, settings = parser.parse_args(arguments), Settings()
     try:
         if asked.command == "create":
-            until = datetime.now(UTC) + timedelta(days=asked.days) if asked.days else None
+            until = None if asked.days is None else _in_days(asked.days)
             print(create(settings, asked.name, asked.scope, until))
         elif asked.command == "revoke":
             revoke(settings, asked.name)

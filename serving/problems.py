@@ -110,6 +110,8 @@ FIELD_OF = {"unknown-level": "/quantiles", "horizon-too-long": "/horizon"}
 def _plain(status: int, kind: str) -> Any:
     async def answer(request: Request, error: Exception) -> Response:
         path = getattr(error, "path", FIELD_OF.get(kind))
+        if path and request.method == "GET":  # a parameter of the query, not a JSON pointer
+            path = path.removeprefix("/")
         errors = [FieldError(path=path, detail=str(error))] if path else None
         return problem(request, status, kind, str(error), errors=errors)
 

@@ -126,7 +126,7 @@ class Spool:
     def _opened_file(self) -> IO[bytes]:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            held = sum(entry.stat().st_size for entry in os.scandir(self._folder))
+            held = sum(map(_bytes_of, os.scandir(self._folder)))
             self._room, self._files = self._max_bytes - held, self._files + 1
             name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}-{self._files}"
             self._file = (self._folder / (name + SPOOL_OPEN)).open("xb", buffering=0)
@@ -144,6 +144,14 @@ class Spool:
         except OSError as error:
             logger.warning("%s was not closed: %s", path, error)
         self._file = None
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    """Size of a file; none when it was collected meanwhile."""
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _write(file: IO[bytes], line: bytes) -> None:

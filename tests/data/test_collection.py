@@ -147,3 +147,19 @@ def test_whole_counts_replace_and_others_add(con: Connection) -> None:
     assert ledger.errors(con)["count"].to_list() == [10]
     ledger.note_failures(con, [seen], guide, whole=True)
     assert ledger.errors(con)["count"].to_list() == [5]
+
+
+def test_a_file_that_is_closed_while_it_is_looked_at_stops_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = spool(settings, "a.open", FORECAST)
+    found = Path.glob
+
+    def glob(folder: Path, pattern: str) -> list[Path]:
+        files = list(found(folder, pattern))
+        if pattern == "*.open":
+            path.rename(path.with_suffix(".jsonl"))
+        return files
+
+    monkeypatch.setattr(Path, "glob", glob)
+    assert [f.name for f in collection.spool_files(settings.spool_dir, NOW)] == ["a.jsonl"]

@@ -1,6 +1,6 @@
 """Forecasts without the online store."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,11 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from checks.alerts import guide
+from data import collection, ledger
 from data.schema import DEMAND_FEATURES, STORE_FEATURES
+from data.settings import Settings
+from data.warehouse import connect
 
 CUTOFF = date(2017, 9, 10)
 GROCERY = {"store_id": "1", "item_id": "GROCERY"}
@@ -56,3 +60,20 @@ def test_a_store_that_failed_is_asked_again_after_a_while(
     service._source._failed_until = 0.0
     answer = client.post(FORECASTS, json=body).json()
     assert not answer["degraded"] and answer["forecasts"][0]["days"][0]["y_hat"] == 20.0
+
+
+def test_degraded_answers_are_counted_among_the_errors(
+    client: TestClient, service: Any, online: Any, state: Path
+) -> None:
+    write_offline(state, 6.0)
+    online.fails = OSError("the store is gone")
+    for _ in range(2):
+        answer = client.post(FORECASTS, json={"series": [MEAT], "horizon": 1})
+        assert answer.json()["degraded"]
+    service._source.spool.close()
+    with connect(Settings(state_dir=state, _env_file=None)) as con:
+        now = datetime.now(UTC)
+        collection.collect(con, state / "spool", collected_at=now, guide=guide)
+        event = ledger.errors(con).row(0, named=True)
+    assert (event["kind"], event["detail"], event["count"]) == ("api 200 degraded", "forecasts", 2)
+    assert event["next_step"].endswith("#answers-are-stale-or-degraded")

@@ -123,6 +123,15 @@ def test_a_level_the_model_does_not_give_is_named_with_those_it_gives(client: Te
     assert problem.errors and problem.errors[0].path == "/quantiles"
 
 
+@pytest.mark.parametrize(("name", "value"), [("quantiles", "0.33"), ("horizon", "29")])
+def test_a_query_that_the_model_can_not_answer_is_named_by_its_parameter(
+    client: TestClient, name: str, value: str
+) -> None:
+    answer = client.get("/v1/forecasts/1/MEAT", params={name: value})
+    (error,) = answer.json()["errors"]
+    assert answer.status_code == 422 and error["path"] == name
+
+
 def test_an_unknown_series_is_not_found_by_name(client: TestClient) -> None:
     answer = post(client, {"series": [GROCERY, {"store_id": "99", "item_id": "MOON"}]})
     assert "'99'" in problem_of(answer, 404, "unknown-series").detail

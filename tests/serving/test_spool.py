@@ -1,6 +1,7 @@
 """Records of the answers: whole lines in closed files, nobody waits, what is lost is counted."""
 
 import json
+import os
 import threading
 import time
 from datetime import UTC, date, datetime
@@ -144,3 +145,18 @@ def test_what_was_not_kept_in_time_is_never_written(
     assert spool.keep("override", {"k": 3})
     spool.close()
     assert [r["k"] for r in records(tmp_path)] == [1, 3]
+
+
+def test_a_file_that_is_collected_while_sizes_are_summed_loses_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old.jsonl"
+    old.write_text("{}")
+    entries = list(os.scandir(tmp_path))
+    old.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "scandir", lambda _folder: entries)
+        spool = Spool(tmp_path)
+        assert spool.keep("override", {"at": AT})
+    spool.close()
+    assert spool.lost == 0 and len(records(tmp_path)) == 1
