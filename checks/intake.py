@@ -94,6 +94,22 @@ def take(
     published, the results and the refusal are kept. Raises SourceError and EmptyDelivery.
     """
     rows = sources.read_sales(con, settings, source=source, path=path, since=since, until=until)
+    return receive(con, settings, rows, source=source, as_of=as_of, with_plan=not path)
+
+
+def receive(
+    con: Connection,
+    settings: Settings,
+    rows: pl.DataFrame,
+    *,
+    source: str,
+    as_of: datetime,
+    with_plan: bool,
+) -> Intake:
+    """Takes rows (columns of data.ingest.CONTENT) as `take` does, and the plan that goes with them.
+
+    Raises SourceError and EmptyDelivery.
+    """
     batch = ingest.land(con, settings, rows, source=source, as_of=as_of)
     if ingest.is_published(con, batch.batch_id):
         return Intake(batch, None, None)
@@ -107,7 +123,7 @@ def take(
         ingest.reject(con, batch)
         return Intake(batch, report, None)
     plan = None
-    if not path:
+    if with_plan:
         after = plan_known_until(con)
         plan = sources.read_plan(con, settings, source=source, known_after=after, known_until=as_of)
     publication = ingest.publish(con, batch, contracts.row_rules(as_of=as_of), plan)

@@ -75,7 +75,7 @@ def losses(replay: Replay, cutoff: date, version: str) -> dict[str, Any]:
 def _losses(replay: Replay, cutoff: date, version: str) -> dict[str, Any]:
     sample, forecasts = sample_of(replay), issued(replay, cutoff, version)
     settings = replay.settings
-    scored = with_actuals(forecasts, sample.sales, until=replay.end, steps=settings.steps)
+    scored = with_actuals(forecasts, sample.sales, until=replay.days[-1], steps=settings.steps)
     ahead = scored.filter(LEAD_WEEK == 1)
     without = [ahead.join(_group(sample.group, g), on=KEYS, how="anti") for g in range(GROUPS)]
     week = [
@@ -124,10 +124,10 @@ def paired(replay: Replay, cutoff: date, new: str, kept: str) -> dict[str, Any]:
     `false` if the new one is not better.
     """
     issue(replay, cutoff, {new})
-    sample, settings = sample_of(replay), replay.settings
+    sample, settings, last = sample_of(replay), replay.settings, replay.days[-1]
     challenger, champion = (
         with_actuals(
-            issued(replay, cutoff, version), sample.sales, until=replay.end, steps=settings.steps
+            issued(replay, cutoff, version), sample.sales, until=last, steps=settings.steps
         )
         for version in (new, kept)
     )

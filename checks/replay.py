@@ -18,9 +18,10 @@ import polars as pl
 from checks import intake
 from checks.audits import audit_features, audit_sales
 from checks.policies import Policy
-from data import ledger, snapshots
+from data import ledger, snapshots, sources
+from data.ingest import CONTENT
 from data.settings import ROOT, Settings
-from data.warehouse import connect, known_at_morning, query
+from data.warehouse import Connection, connect, known_at_morning, query
 from feature_repo import store
 from models import forecaster
 from models.assembly import read_snapshot, training_data, write_features
@@ -32,6 +33,7 @@ from models.lagged import method_of
 from models.training import Training, last_week, refit
 
 CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a new replay
+HELD = "held.parquet"  # production's sales as they arrived, copied when the replay began
 AHEAD = 7  # days of sales after an issue that judge it week by week
 ASKED_EVERY = 7  # days between decisions: the deployment `retrain` runs once a week
 # Settings that no result depends on, as it does on none of the ports.
@@ -46,12 +48,16 @@ class Replay:
 
     The first training is at `since`; forecasts are issued from every cutoff of `weeks` weeks from
     there, and policies are asked every seventh day. One more week of sales judges the last ones.
+    Sales up to the day `held` come from production's warehouse as they arrived there, later ones
+    from the source; `absent` are days of which nothing had arrived by their morning.
     """
 
     settings: Settings
     since: date
     weeks: int
     policies: tuple[Policy, ...]
+    held: date | None = None
+    absent: frozenset[date] = frozenset()
 
     @property
     def folder(self) -> Path:
@@ -69,8 +75,9 @@ class Replay:
 
     @property
     def days(self) -> list[date]:
-        """Cutoffs from `since` to the end; a closed day delivers nothing and is none."""
-        return [until for _, until in intake.due_days(self.settings, None, self.end)]
+        """Cutoffs from `since` to the end; a day that is closed or absent delivers nothing."""
+        due = [until for _, until in intake.due_days(self.settings, None, self.end)]
+        return [ds for ds in due if ds not in self.absent]
 
     def asks(self, cutoff: date) -> bool:
         """Whether the policies are asked on the morning after a cutoff."""
@@ -87,7 +94,42 @@ class Day:
 
 
 def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Policy]) -> Replay:
-    """A replay on state of its own: the folder's name holds all that a result depends on."""
+    """A replay on state of its own: the folder's name holds all that a result depends on.
+
+    Copies what the warehouse of `settings` holds, if there is one, and has it open for that long.
+    Raises WarehouseBusy, and ValueError when nothing was known of `since` on its morning.
+    """
+    own = {"first_cutoff": since, "mode": "replay"}
+    replay = Replay(settings.model_copy(update=own), since, weeks, tuple(policies))
+    arrived = _arrived(settings, replay.end)
+    digest = _digest(settings, arrived)
+    folder = settings.state_dir / "replay" / f"{since}-{digest[:12]}"
+    replay = replace(replay, settings=replay.settings.model_copy(update={"state_dir": folder}))
+    if arrived.is_empty():
+        return replay
+    write_whole(folder / HELD, arrived.write_parquet)
+    held: date = arrived["ds"].max()  # type: ignore[assignment]
+    present = set(arrived.filter(pl.col("arrives") == pl.col("ds"))["ds"])
+    absent = frozenset(ds for ds in replay.days if ds <= held and ds not in present)
+    if since in absent:
+        raise ValueError(
+            f"Of {since}, the first day of the replay, nothing was known on the morning after: "
+            "choose as `since` a day whose sales came in time."
+        )
+    return replace(replay, held=held, absent=absent)
+
+
+def _arrived(settings: Settings, end: date) -> pl.DataFrame:
+    """What arrived in production's warehouse by the morning after `end`, in order; see the SQL."""
+    if not settings.warehouse_path.exists():
+        return pl.DataFrame()
+    with connect(settings) as con:
+        rows = query(con, "arrivals", timezone=settings.timezone, history_days=intake.JUDGED_DAYS)
+    return rows.filter(pl.col("arrives") <= end)
+
+
+def _digest(settings: Settings, arrived: pl.DataFrame) -> str:
+    """SHA-256 of settings, code and sales that a result depends on."""
     chosen = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     chosen = {name: value for name, value in chosen.items() if not name.endswith("_port")}
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
@@ -95,17 +137,22 @@ def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Po
         files = (f for f in (ROOT / room).rglob("*") if f.suffix in (".py", ".sql", ".yml"))
         for file in sorted(f for f in files if ROOT / "data" / "state" not in f.parents):
             digest.update(file.read_bytes())
-    folder = settings.state_dir / "replay" / f"{since}-{digest.hexdigest()[:12]}"
-    own = {"state_dir": folder, "first_cutoff": since, "mode": "replay"}
-    return Replay(settings.model_copy(update=own), since, weeks, tuple(policies))
+    digest.update(arrived.write_csv().encode())
+    return digest.hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file under another name first, renamed when complete."""
+    part = path.with_name(f"{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    write(part)
+    part.rename(path)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes a file whole: under another name first, renamed when complete."""
-    part = path.with_name(f"{path.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(content, default=str, indent=1, sort_keys=True) + "\n")
-    part.rename(path)
+    """Writes a JSON file whole."""
+    text = json.dumps(content, default=str, indent=1, sort_keys=True) + "\n"
+    write_whole(path, lambda part: part.write_text(text))
 
 
 @lru_cache(maxsize=1)
@@ -137,17 +184,12 @@ def day(replay: Replay, cutoff: date) -> Day:
 def _cycle(replay: Replay, cutoff: date) -> tuple[str, list[str]]:
     settings, as_of = replay.settings, known_at_morning(cutoff, replay.settings.timezone)
     with connect(settings) as con:
-        taken = intake.take(
-            con,
-            settings,
-            source=settings.source,
-            path="",
-            since=None if cutoff == replay.since else cutoff,
-            until=cutoff,
-            as_of=as_of,
-        )
-        if taken.report:
-            taken.report.require(taken.name)
+        for rows in _deliveries(replay, con, cutoff):
+            taken = intake.receive(
+                con, settings, rows, source=settings.source, as_of=as_of, with_plan=True
+            )
+            if taken.report:
+                taken.report.require(taken.name)
         audit_sales(con, as_of).require("The published sales")
         snapshot = snapshots.snapshot(con, settings, as_of, settings.horizon)
         write_features(settings, con, snapshot.folder)
@@ -158,6 +200,32 @@ def _cycle(replay: Replay, cutoff: date) -> tuple[str, list[str]]:
     if cutoff == replay.since:
         store.apply(settings)
     return snapshot.snapshot_id, failed
+
+
+def _deliveries(replay: Replay, con: Connection, cutoff: date) -> list[pl.DataFrame]:
+    """What arrived between the cutoff before and this one, with what was known on its morning.
+
+    Rows come first, then their revisions, each in a delivery after the one that it revises.
+    """
+    settings, held = replay.settings, replay.held
+    before = max((ds for ds in replay.days if ds < cutoff), default=None)
+    fresh: list[pl.DataFrame] = []
+    revised: list[pl.DataFrame] = []
+    if held:
+        is_new = pl.col("arrives") <= cutoff
+        if before:
+            is_new &= pl.col("arrives") > before
+        rows = pl.scan_parquet(replay.folder / HELD).filter(is_new).collect()
+        first = pl.col("version") == 1
+        fresh.append(rows.filter(first).select(CONTENT))
+        revised = rows.filter(~first).sort("version", maintain_order=True).partition_by("version")
+    if held is None or cutoff > held:
+        # The history that no warehouse holds comes with the first day, as it does in production.
+        since = cutoff if before else held and held + timedelta(days=1)
+        source = settings.source
+        sales = sources.read_sales(con, settings, source=source, since=since, until=cutoff)
+        fresh.append(sales.select(CONTENT))
+    return [pl.concat(fresh), *(rows.select(CONTENT) for rows in revised)]
 
 
 def snapshot_of(replay: Replay, cutoff: date) -> Path:

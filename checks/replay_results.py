@@ -89,6 +89,8 @@ def _weeks(replay: Replay, name: str, issues: list[tuple[date, str]]) -> list[di
     for k in range(replay.weeks):
         since = replay.since + timedelta(weeks=k)
         made = [i for i in issues if since <= i[0] < since + timedelta(weeks=1)]
+        if not made:  # sales of that week had not come on any of its mornings
+            continue
         moves = [moved(replay, old, new) for old, new in pairwise(issues) if new in made]
         band = asdict(jackknifed(list(_mean(replay, made))))
         mean = float(np.mean(moves)) if moves else None
