@@ -62,6 +62,12 @@ def append_decision(
     )
 
 
+def withdraw_decision(con: Connection, gate: str, subject: str) -> None:
+    """Takes away a gate's newest decision about a subject, for the one that takes its place."""
+    sql = (SQL_DIR / "withdraw_decision.sql").read_text()
+    con.execute(sql, {"gate": gate, "subject": subject})
+
+
 def last_day(con: Connection) -> date | None:
     """The newest day of published sales; None when there are none."""
     day: date | None = query(con, "last_day")["ds"][0]

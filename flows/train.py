@@ -157,7 +157,8 @@ def train(
         if not promoted:
             moved = f"version {now} is champion now, and this one was compared with {champion}"
             reasons = (moved, *decision.reasons)
-            keep(settings, replace(decision, outcome="hold", reasons=reasons), subject)
+            held = replace(decision, outcome="hold", reasons=reasons)
+            keep(settings, held, subject, corrected=True)
     figures = training.manifest.backtest
     return done(
         message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "

@@ -1,5 +1,6 @@
 """What a training does around the model that serves."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,8 +15,8 @@ from checks.gates import GateDecision
 from checks.rollout import Tried
 from data import ledger
 from data.settings import Settings
-from data.warehouse import connect
-from flows import monitor
+from data.warehouse import connect, query
+from flows import decisions, monitor
 from flows import train as flow
 from models.forecaster import OtherCode
 from serving.turn import turn
@@ -109,16 +110,24 @@ def test_in_shadow_the_best_version_is_not_promoted(done: list[Any]) -> None:
     assert done[:6] == ASKED and done[6].outcome == "pass" and done[7:] == []
 
 
-def test_a_version_is_not_promoted_over_another_champion_than_it_was_compared_with(
-    done: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_a_version_is_not_promoted_over_another_champion_and_one_row_says_why(
+    done: list[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    champions = iter(["8", "10"])  # a rollback or another training has moved the alias
+    champions = iter(["8", "8", "8", "10"])  # another training has moved the alias the second time
+    versions = iter(["9", "11"])
     monkeypatch.setattr(flow.registry, "version_of", lambda *_: next(champions))
+    monkeypatch.setattr(flow, "register", lambda *_: next(versions))
+    monkeypatch.setattr(flow, "keep", decisions.keep.fn)
+    monkeypatch.setattr(decisions, "writing", nullcontext)
+    monkeypatch.setattr(decisions, "create_markdown_artifact", lambda **_: None)
+    assert flow.train.fn().data == "9"
     assert flow.train.fn().data is None
-    passed, held = done[6:]
-    assert (passed.outcome, held.outcome) == ("pass", "hold")
+    with connect(settings) as con:
+        held, passed = query(con, "decisions").iter_rows(named=True)
+    assert (passed["outcome"], passed["reasons"]) == ("pass", ["better"])
     moved = "version 10 is champion now, and this one was compared with 8"
-    assert held.reasons == (moved, "better")
+    assert (held["outcome"], held["reasons"]) == ("hold", [moved, "better"])
+    assert json.loads(held["measurements"])["subject"] == "promotion of version 11"
 
 
 def test_of_trainings_that_end_together_one_is_promoted(
