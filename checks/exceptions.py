@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from data.schema import KEYS
 from data.steps import Steps
+from models.cold_start import new_series
 
 MISS_DAYS = 7  # the newest week is searched for misses
 MISS_SHARE = 0.5  # a miss is off by at least this share of what was forecast
@@ -22,7 +23,6 @@ MIN_DAYS = 14  # days that a bias or a coverage needs
 COVERAGE, CHANCE = 0.8, 0.01
 SILENT_PROBABILITY = 0.01  # that many days without a sale would be that improbable
 PROMOTION_DAYS = 7  # promotions that begin within so many days
-NEW_DAYS = 28  # a series is new for so long after its first sale
 PROMOTION_RATIO = 1.5  # products promoted, over those of the last four weeks
 
 COLUMNS = [*KEYS, "kind", "reason", "value", "since", "until"]
@@ -51,7 +51,7 @@ def exceptions(
         _coverages(priced),
         _stock_outs(priced, today),
         _promotions(plan, sales, prices, today, steps),
-        _new(sales, series, prices, today),
+        _new(sales, series, prices),
     ]
     return pl.concat([f.select(COLUMNS) for f in found]).sort(
         "value", *KEYS, "kind", descending=[True, False, False, False]
@@ -207,21 +207,9 @@ def _promotions(
     )
 
 
-def _new(
-    sales: pl.DataFrame, series: pl.DataFrame, prices: pl.DataFrame, today: date
-) -> pl.DataFrame:
-    """Series that began to sell in the last NEW_DAYS days; store and item are known from others.
-
-    The API lists new ones for longer (serving.snapshots.Snapshots.new).
-    """
+def _new(sales: pl.DataFrame, series: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     return (
-        sales.filter(pl.col("y") > 0)
-        .group_by(KEYS)
-        .agg(since=pl.col("ds").min(), until=pl.col("ds").max(), sold=pl.col("y").sum())
-        .filter(pl.col("since") > today - timedelta(days=NEW_DAYS))
-        .join(series, on=KEYS, how="anti")
-        .join(series, on="store_id", how="semi")
-        .join(series, on="item_id", how="semi")
+        new_series(sales.lazy(), series)
         .join(prices, on=KEYS, how="left")
         .with_columns(
             kind=pl.lit("new"),

@@ -60,6 +60,27 @@ class _Analogues:
     method: str
 
 
+def new_series(sales: pl.LazyFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """Series that are new: those beside `series` (KEYS) that began to sell in the last SHORT_DAYS
+    days of `sales` (KEYS, ds, y), and whose store and item are among `series`.
+
+    New for as long as a forecast leans on analogues, which is what a planner has to know. Others
+    began earlier and sold too seldom to be chosen. Columns are KEYS, `since` and `until`, the
+    first and the last day with a sale, and `sold`, the units since.
+    """
+    young = pl.col("since") > pl.col("until").max() - pl.duration(days=SHORT_DAYS)
+    return (
+        sales.filter(pl.col("y") > 0)
+        .group_by(KEYS)
+        .agg(since=pl.col("ds").min(), until=pl.col("ds").max(), sold=pl.col("y").sum())
+        .filter(young)
+        .collect()
+        .join(series, on=KEYS, how="anti")
+        .join(series, on="store_id", how="semi")
+        .join(series, on="item_id", how="semi")
+    )
+
+
 def _like_stores(known: _Known, store_id: str, item_id: str) -> _Analogues | None:
     """The item in the stores that are likest in what they sell and in size.
 

@@ -14,7 +14,7 @@ import polars as pl
 from data.schema import KEYS, PLAN
 from data.steps import Steps
 from feature_repo.store import StaleFeatures
-from models.cold_start import SHORT_DAYS
+from models.cold_start import new_series
 
 Key = tuple[str, str]
 PLAN_COLUMNS = [c for c in PLAN if c != "known_at"]
@@ -50,12 +50,10 @@ class Snapshots:
         return self._series(snapshot_id)
 
     def new(self, snapshot_id: str) -> frozenset[Key]:
-        """Series that began to sell in the last SHORT_DAYS days and have no features of their own.
+        """Series that are new (models.cold_start.new_series): they have no features of their own.
 
-        Store and item are among the snapshot's. Those that began earlier, and were too sparse to be
-        chosen, are left out: forecasts answer them all the same (serving.cold). As exceptions, new
-        series are told for a shorter time (checks.exceptions.NEW_DAYS). Raises StaleFeatures when
-        the snapshot is not there.
+        Others that were not chosen are left out: forecasts answer them all the same (serving.cold).
+        Raises StaleFeatures when the snapshot is not there.
         """
         return self._new(snapshot_id)
 
@@ -123,18 +121,8 @@ class Snapshots:
 
     def _read_new(self, snapshot_id: str) -> frozenset[Key]:
         series = pl.DataFrame(self.series(snapshot_id), schema=KEYS, orient="row")
-        sales = self.scan(snapshot_id, "sales.parquet").filter(pl.col("y") > 0)
-        young = pl.col("began") > pl.col("last").max() - pl.duration(days=SHORT_DAYS)
-        began = (
-            sales.group_by(KEYS)
-            .agg(began=pl.col("ds").min(), last=pl.col("ds").max())
-            .filter(young)
-            .select(KEYS)
-            .collect()
-            .join(series, on=KEYS, how="anti")
-        )
-        stores, items = set(series["store_id"]), set(series["item_id"])
-        return frozenset((s, i) for s, i in began.iter_rows() if s in stores and i in items)
+        found = new_series(self.scan(snapshot_id, "sales.parquet"), series)
+        return frozenset((s, i) for s, i in found.select(KEYS).iter_rows())
 
     def _read_plan(
         self, snapshot_id: str

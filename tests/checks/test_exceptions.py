@@ -8,6 +8,7 @@ import pytest
 from checks.exceptions import exceptions
 from data.schema import KEYS
 from data.steps import Steps
+from models.cold_start import SHORT_DAYS
 
 TODAY = date(2017, 10, 8)
 DAILY = Steps()
@@ -94,10 +95,10 @@ def test_what_began_to_sell_lately_is_new_where_store_and_item_are_known() -> No
     known = [("1", "A"), ("2", "B")]
     series = pl.DataFrame(known, schema=KEYS, orient="row")
     sold = [(s, i, TODAY - timedelta(days=k), 3.0) for s, i in known for k in range(90)]
-    sold += [("1", "B", TODAY - timedelta(days=k), 2.0) for k in (27, 3)]  # new
-    sold += [("2", "A", TODAY - timedelta(days=k), 2.0) for k in (28, 3)]  # a day too old
+    sold += [("1", "B", TODAY - timedelta(days=k), 2.0) for k in (SHORT_DAYS - 1, 3)]  # new
+    sold += [("2", "A", TODAY - timedelta(days=k), 2.0) for k in (SHORT_DAYS, 3)]  # a day too old
     sold += [("9", "A", TODAY, 2.0), ("1", "Z", TODAY, 2.0)]  # nothing is like them
-    sold += [("2", "A", TODAY - timedelta(days=60), 0.0)]
+    sold += [("2", "A", TODAY - timedelta(days=80), 0.0)]
     sales = pl.DataFrame(sold, schema=[*KEYS, "ds", "y"], orient="row")
     prices = sales.select(KEYS).unique().with_columns(price=pl.lit(1.5))
     none = pl.DataFrame(schema={**dict.fromkeys(KEYS, pl.String), "ds": pl.Date})
@@ -105,7 +106,7 @@ def test_what_began_to_sell_lately_is_new_where_store_and_item_are_known() -> No
     frame = daily("A", QUIET)
     new = exceptions(frame, prices, plan, sales, series, TODAY, DAILY)
     assert new.select(*KEYS, "kind", "value").rows() == [("1", "B", "new", 6.0)]
-    assert new["reason"][0].startswith("New: sold for the first time on 2017-09-11, 4 units since")
+    assert new["reason"][0].startswith("New: sold for the first time on 2017-08-14, 4 units since")
 
 
 def test_most_money_comes_first() -> None:
