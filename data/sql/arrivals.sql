@@ -1,11 +1,13 @@
 -- Every version of every sales row, as often as it was revised (version 1 is the first), with the
--- day by whose morning it had arrived: 06:00 of the next day in $timezone.
+-- day whose cycle it arrived for. The cycle of a day runs at 06:00 of the next one in $timezone, or
+-- at the first delivery of the day where that comes later on that date: the retailer's usual hour.
+-- known_at is drawn forward to 06:00 where it lies between the two.
 --
--- Two things were known on the morning after their day whatever the clock said: what came first on
--- that date, but some hours later, because that is when the retailer delivers; and the days of a
--- history that was loaded at once, because its load says nothing of when they were known: those that
--- came on the date on which the warehouse began, or more than $history_days on another one.
-WITH day AS (
+-- Of two things the time of loading doesn't say when they were known, and they keep their day: what
+-- else comes of a day on the date of its first delivery at such an hour; and a history that was
+-- loaded at once, days that came on the date on which the warehouse began, or more than
+-- $history_days on another one.
+WITH first_seen AS (
     SELECT
         ds,
         ((ds + 1) + TIME '06:00') AT TIME ZONE $timezone AS morning,
@@ -16,7 +18,7 @@ WITH day AS (
 ),
 history AS (
     SELECT came_on
-    FROM day
+    FROM first_seen
     WHERE came_on > ds + 1
     GROUP BY came_on
     HAVING count(*) > $history_days OR came_on = (
@@ -25,29 +27,36 @@ history AS (
         WHERE status = 'published'
     )
 ),
-usual AS (
-    SELECT *, came > morning AND (came_on = ds + 1 OR came_on IN (FROM history)) AS is_usual
-    FROM day
+day AS (
+    SELECT
+        *,
+        CASE WHEN came_on = ds + 1 THEN greatest(came, morning) ELSE morning END AS cycle,
+        came > morning AND (came_on = ds + 1 OR came_on IN (FROM history)) AS is_usual
+    FROM first_seen
 ),
 version AS (
     SELECT
         s.rowid AS nr, s.store_id, s.item_id, s.ds, s.y, s.price, s.known_at,
         row_number() OVER (PARTITION BY s.store_id, s.item_id, s.ds ORDER BY s.rowid) AS version,
-        u.morning,
-        u.is_usual AND u.came_on = (s.known_at AT TIME ZONE $timezone)::DATE AS with_its_day
+        day.is_usual AND day.came_on = (s.known_at AT TIME ZONE $timezone)::DATE AS with_its_day
     FROM sales AS s
-    JOIN usual AS u USING (ds)
+    JOIN day USING (ds)
 ),
-known AS (
-    SELECT * REPLACE (
-        CASE WHEN version = 1 AND with_its_day THEN morning ELSE known_at END AS known_at
-    )
+arrival AS (
+    SELECT
+        version.*,
+        CASE
+            WHEN version = 1 AND with_its_day THEN version.ds
+            ELSE greatest(version.ds, coalesce(
+                day.ds, ((known_at AT TIME ZONE $timezone) - INTERVAL '6 hours 1 microsecond')::DATE
+            ))
+        END AS arrives
     FROM version
+    ASOF LEFT JOIN day ON version.known_at <= day.cycle
 )
 SELECT
-    store_id, item_id, ds, y, price, NULL::VARCHAR AS exclusion, known_at, version,
-    greatest(
-        ds, ((known_at AT TIME ZONE $timezone) - INTERVAL '6 hours 1 microsecond')::DATE
-    ) AS arrives
-FROM known
+    store_id, item_id, ds, y, price, NULL::VARCHAR AS exclusion,
+    least(known_at, ((arrives + 1) + TIME '06:00') AT TIME ZONE $timezone) AS known_at,
+    version, arrives
+FROM arrival
 ORDER BY nr

@@ -165,18 +165,18 @@ def test_a_history_that_is_loaded_on_another_day_keeps_its_days_and_a_few_late_d
     assert set(found.filter(~in_time)["arrives"]) == {date(2017, 12, 20)}
 
 
-def test_a_delivery_hours_after_six_is_in_time_and_what_comes_after_it_is_not(
+def test_a_day_that_comes_hours_after_six_is_in_time_with_all_that_comes_on_that_date(
     arrivals: Callable[[dict[datetime, tuple[date, date]]], pl.DataFrame],
 ) -> None:
     one, two, three = (date(2017, 12, d) for d in (1, 2, 3))
     found = arrivals(
         {
             morning(one): (one, one),
-            morning(two, 4): (two, two),
+            morning(two, 4): (one, two),  # with a late row of the day before
             morning(two, 5): (two, two),  # more rows of that day, on the same date
             morning(three): (three, three),
             morning(three, 1): (three, three),  # the day had come by six: these are late
         }
     )
-    assert found["arrives"].to_list() == [one, two, two, three, date(2017, 12, 4)]
-    assert found["known_at"].to_list()[1:3] == [morning(two), morning(two)]
+    assert found["arrives"].to_list() == [one, two, two, two, three, date(2017, 12, 4)]
+    assert found["known_at"].to_list()[1:4] == [morning(two)] * 3
