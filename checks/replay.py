@@ -34,6 +34,7 @@ from models.training import Training, last_week, refit
 
 CODE = ("data", "feature_repo", "models", "checks")  # a change of these makes a new replay
 HELD = "held.parquet"  # production's sales as they arrived, copied when the replay began
+WAIT_SECONDS = 600  # for a run that writes to it: `make replay` has no server to queue at
 AHEAD = 7  # days of sales after an issue that judge it week by week
 ASKED_EVERY = 7  # days between decisions: the deployment `retrain` runs once a week
 # Settings that no result depends on, as it does on none of the ports.
@@ -96,7 +97,7 @@ class Day:
 def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Policy]) -> Replay:
     """A replay on state of its own: the folder's name holds all that a result depends on.
 
-    Copies what the warehouse of `settings` holds, if there is one, and has it open for that long.
+    Copies what the warehouse of `settings` holds, if there is one, and has it open for that second.
     Raises WarehouseBusy, and ValueError when nothing was known of `since` on its morning.
     """
     own = {"first_cutoff": since, "mode": "replay"}
@@ -107,7 +108,6 @@ def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Po
     replay = replace(replay, settings=replay.settings.model_copy(update={"state_dir": folder}))
     if arrived.is_empty():
         return replay
-    write_whole(folder / HELD, arrived.write_parquet)
     held: date = arrived["ds"].max()  # type: ignore[assignment]
     present = set(arrived.filter(pl.col("arrives") == pl.col("ds"))["ds"])
     absent = frozenset(ds for ds in replay.days if ds <= held and ds not in present)
@@ -116,6 +116,7 @@ def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Po
             f"Of {since}, the first day of the replay, nothing was known on the morning after: "
             "choose as `since` a day whose sales came in time."
         )
+    write_whole(folder / HELD, arrived.write_parquet)
     return replace(replay, held=held, absent=absent)
 
 
@@ -123,7 +124,7 @@ def _arrived(settings: Settings, end: date) -> pl.DataFrame:
     """What arrived in production's warehouse by the morning after `end`, in order; see the SQL."""
     if not settings.warehouse_path.exists():
         return pl.DataFrame()
-    with connect(settings) as con:
+    with connect(settings, timeout_seconds=WAIT_SECONDS) as con:
         rows = query(con, "arrivals", timezone=settings.timezone, history_days=intake.JUDGED_DAYS)
     return rows.filter(pl.col("arrives") <= end)
 

@@ -12,7 +12,7 @@ from checks.replay import Replay, replay_of
 from checks.replay_decisions import walk
 from checks.replay_results import Results, results
 from data.settings import Settings
-from flows.slots import done, writing
+from flows.slots import done
 from models.registry import RegistryUnreachable
 from models.tracking import log_report
 
@@ -68,8 +68,7 @@ def replay(
     """
     settings = Settings()
     start = since or settings.first_cutoff
-    with writing():
-        history = replay_of(settings, start, weeks, [policy(name) for name in policies])
+    history = replay_of(settings, start, weeks, [policy(name) for name in policies])
     for week in range(weeks + 1):
         play(history, week)
     found = judge(history)
