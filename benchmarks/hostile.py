@@ -6,12 +6,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psutil
 
 from benchmarks.load import Load, capacity, rate_run
-from benchmarks.resilience import CLIENTS, at_most, member
+from benchmarks.resilience import CLIENTS, REPLICA, at_most, members
 from benchmarks.rest import SHARE, served
 from benchmarks.rows import Row, plain_row, ratio_row
 from data.settings import ROOT, Settings
@@ -37,28 +37,33 @@ def attacked(settings: Settings, seconds: float, found: Counter[str]) -> Iterato
         process.wait()
 
 
-def watched(pid: int, until: threading.Event) -> list[int]:
-    """Bytes that a process holds in memory, again and again."""
-    process, seen = psutil.Process(pid), list[int]()
+def watched(processes: Sequence[psutil.Process], until: threading.Event) -> list[int]:
+    """Bytes that processes hold in memory together, again and again."""
+    seen = list[int]()
     while not until.is_set():
-        seen.append(process.memory_info().rss)
+        seen.append(held(processes))
         until.wait(0.02)
     return seen
+
+
+def held(processes: Sequence[psutil.Process]) -> int:
+    """Bytes that processes hold in memory now."""
+    return sum(process.memory_info().rss for process in processes)
 
 
 def hostile_rows(
     settings: Settings, *, rounds: int = ROUNDS, seconds: float = SECONDS
 ) -> list[Row]:
-    """What bad bodies cost the replica in memory, and others in time; the same load, in turn."""
+    """What bad bodies cost the replicas in memory, and others in time; the same load, in turn."""
     _, series = served(settings)
     load = Load(settings.host, settings.serve_port, series)
     rate = SHARE * capacity(load, CLIENTS, seconds / 2)
-    pid = member(settings, "ray::ServeReplica")
+    found = [psutil.Process(pid) for pid in members(settings, REPLICA)]
     answered: Counter[str] = Counter()
     calm, troubled, failed = list[float](), list[float](), 0
     peaks, done = list[int](), threading.Event()
-    before = psutil.Process(pid).memory_info().rss
-    watch = threading.Thread(target=lambda: peaks.extend(watched(pid, done)))
+    before = held(found)
+    watch = threading.Thread(target=lambda: peaks.extend(watched(found, done)))
     watch.start()
     try:
         for _ in range(rounds):

@@ -23,6 +23,7 @@ class Answers:
     due: list[float] = field(default_factory=list)  # time.perf_counter
     seconds: list[float] = field(default_factory=list)
     versions: Counter[str] = field(default_factory=Counter)
+    retried: int = 0
     elapsed: float = 0.0
 
     def quantile(self, q: float) -> float:
@@ -132,6 +133,7 @@ class Load:
             if status == 200 or attempt == self._retries:
                 break
             await asyncio.sleep(0.2 * 2**attempt)
+        answers.retried += attempt > 0
         answers.statuses.append(status)
         answers.due.append(due)
         answers.seconds.append(time.perf_counter() - due)

@@ -6,9 +6,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-import httpx
 import psutil
 
 from benchmarks.load import Answers, Load, capacity, during, rate_run
@@ -21,7 +20,8 @@ from stack.processes import families, read
 
 CLIENTS = 8
 CALM_SECONDS = 10.0
-BACK_SECONDS = 120.0  # a replica that takes longer does not come back
+BACK_SECONDS = 120.0  # what takes longer does not come back
+REPLICA = "ray::ServeReplica"
 
 
 def at_most(metric: str, unit: str, value: float, target: float) -> Row:
@@ -75,44 +75,6 @@ def swap_rows(settings: Settings, *, swaps: int = 20, requests: int = 1000) -> l
     ]
 
 
-def replica_pids(settings: Settings) -> list[int]:
-    """Processes of the replicas that Ray says are running."""
-    token = settings.ray_token_path.read_text().strip()
-    url = f"{settings.ray_dashboard_url}/api/serve/applications/"
-    # Ray's dashboard is slow to answer while a replica starts on a busy machine.
-    answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
-    found = answer.raise_for_status().json()["applications"][deploy.APPLICATION]
-    replicas = found["deployments"][deploy.DEPLOYMENT]["replicas"]
-    return [int(r["pid"]) for r in replicas if r["state"] == "RUNNING" and r.get("pid")]
-
-
-def kill_rows(settings: Settings, *, kills: int = 5) -> list[Row]:
-    """Requests that failed for a client that tries again, while its only replica was killed."""
-    _, series = served(settings)
-    gaps: list[float] = []
-
-    def kill() -> None:
-        for _ in range(kills):
-            (pid, *_) = replica_pids(settings)
-            os.kill(pid, signal.SIGKILL)
-            start = time.monotonic()
-            while pid in (pids := replica_pids(settings)) or not pids:
-                if time.monotonic() - start > BACK_SECONDS:
-                    raise TimeoutError(f"No replica took the place of process {pid}.")
-                time.sleep(0.2)
-            gaps.append(time.monotonic() - start)
-            time.sleep(2)
-
-    load = Load(settings.host, settings.serve_port, series, retries=8)
-    answers = during(load, CLIENTS, kill)
-    failed = len(answers.statuses) - answers.good
-    return [
-        plain_row("replica_kill_requests", "requests", len(answers.statuses)),
-        at_most("replica_kill_failed_requests", "requests", failed, 0),
-        at_most("replica_back_seconds", "s", max(gaps), 30),
-    ]
-
-
 def members(settings: Settings, title: str) -> list[int]:
     """The processes of this stack whose names begin so."""
     record, found = read(settings), list[int]()
@@ -124,38 +86,73 @@ def members(settings: Settings, title: str) -> list[int]:
     return found
 
 
-def member(settings: Settings, title: str) -> int:
-    """The first of `members`. Raises LookupError when there is none."""
-    for pid in members(settings, title):
-        return pid
-    raise LookupError(f"No process of the stack is called {title}.")
+@contextlib.contextmanager
+def replicas(settings: Settings, count: int) -> Iterator[None]:
+    """So many replicas answer, and as many as the settings say when the context ends."""
+    _scale(settings.model_copy(update={"replicas": count}))
+    try:
+        yield
+    finally:
+        _scale(settings)
 
 
-def part_rows(settings: Settings, part: str, title: str, *, kills: int = 3) -> list[Row]:
-    """Requests that failed while a part of Ray Serve was killed, for clients that try again."""
+def _scale(settings: Settings) -> None:
+    version = deploy.current_version(settings)
+    deploy.put(settings, deploy.application_config(settings, version=version))
+    wait_until(lambda: answering(settings) == settings.replicas, f"{settings.replicas} replicas")
+
+
+def answering(settings: Settings) -> int:
+    """How many replicas the API says have loaded the model; 0 when it does not answer."""
+    return len((deploy.served_model(settings) or {}).get("versions", ()))
+
+
+def wait_until(happened: Callable[[], bool], what: str) -> float:
+    """Seconds until something has happened. Raises TimeoutError after BACK_SECONDS."""
+    start = time.monotonic()
+    while not happened():
+        if time.monotonic() - start > BACK_SECONDS:
+            raise TimeoutError(f"In vain waited for {what} for {BACK_SECONDS:g} s.")
+        time.sleep(0.2)
+    return time.monotonic() - start
+
+
+def kill_rows(
+    settings: Settings, part: str, title: str, *, kills: int, failed: float | None = None
+) -> list[Row]:
+    """Requests that failed while a part of Ray Serve was killed under load, and how soon it's back.
+
+    `failed` is the largest share for clients that ask once; who tries again is always answered.
+    It is back when another process has taken the place of the one that was killed and as many
+    replicas as before have loaded the model.
+    """
     _, series = served(settings)
     gaps: list[float] = []
 
     def kill() -> None:
+        count = answering(settings)
         for _ in range(kills):
-            killed, before = member(settings, title), set(members(settings, title))
-            os.kill(killed, signal.SIGKILL)
-            start = time.monotonic()
-            # One that drains beside the new one was there before: it takes no place.
-            while before.issuperset(members(settings, title)):
-                if time.monotonic() - start > BACK_SECONDS:
-                    raise TimeoutError(f"Nothing took the place of {title}, process {killed}.")
-                time.sleep(0.2)
-            gaps.append(time.monotonic() - start)
+            before = members(settings, title)
+            os.kill(before[0], signal.SIGKILL)
+
+            def whole(before: Sequence[int] = before) -> bool:
+                # One that drains beside the new one was there before: it takes no place.
+                new = not set(before).issuperset(members(settings, title))
+                return new and answering(settings) == count
+
+            gaps.append(wait_until(whole, f"{title} in place of process {before[0]}"))
             time.sleep(2)
 
     load = Load(settings.host, settings.serve_port, series, retries=8)
     answers = during(load, CLIENTS, kill)
-    failed = len(answers.statuses) - answers.good
+    sent = len(answers.statuses)
+    share = answers.retried / sent
     return [
-        plain_row(f"{part}_kill_requests", "requests", len(answers.statuses)),
-        at_most(f"{part}_kill_failed_requests", "requests", failed, 0),
-        plain_row(f"{part}_back_seconds", "s", max(gaps)),
+        plain_row(f"{part}_kills", "kills", kills),
+        plain_row(f"{part}_kill_requests", "requests", sent),
+        plain_row(f"{part}_kill_failed_share", "of requests", share, failed, more_is_better=False),
+        at_most(f"{part}_kill_failed_requests", "requests", sent - answers.good, 0),
+        at_most(f"{part}_back_seconds", "s", max(gaps), 30),
     ]
 
 
@@ -183,18 +180,18 @@ def overload_rows(settings: Settings, *, seconds: float = 10) -> list[Row]:
 
 
 def soak_rows(settings: Settings, *, minutes: float = 30) -> list[Row]:
-    """Four fifths of the capacity for a long time: failures, and what the replica grows by."""
+    """Four fifths of the capacity for a long time: failures, and what the replicas grow by."""
     _, series = served(settings)
     load = Load(settings.host, settings.serve_port, series)
     able = capacity(load, CLIENTS, 5)
-    (pid, *_) = replica_pids(settings)
-    replica, memory, files, failed, total = psutil.Process(pid), [], [], 0, 0
+    found = [psutil.Process(pid) for pid in members(settings, REPLICA)]
+    memory, files, failed, total = list[float](), list[int](), 0, 0
     end = time.monotonic() + minutes * 60
     while time.monotonic() < end:
         answers: Answers = rate_run(load, 0.8 * able, 15)
         failed, total = failed + answers.failed, total + len(answers.statuses)
-        memory.append(replica.memory_info().rss / 2**20)
-        files.append(replica.num_fds())
+        memory.append(sum(replica.memory_info().rss for replica in found) / 2**20)
+        files.append(sum(replica.num_fds() for replica in found))
     settled = memory[len(memory) // 5 :]  # caches fill in the first fifth
     grown = (settled[-1] / settled[0] - 1) * 10 / (minutes * 0.8)
     return [

@@ -40,14 +40,14 @@ def inference(settings: Settings) -> list[Row]:
 
 
 def fuzzing(settings: Settings) -> list[Row]:
-    """In this process, on the real state; what it spools goes to a folder that is thrown away."""
+    """In this process, on the real state; what it writes goes to a folder that is thrown away."""
     version = (settings.champions_dir / "CURRENT").read_text().strip()
     service = ForecastService()
     folder = str(settings.champions_dir / version)
     with tempfile.TemporaryDirectory() as state:
-        # The same state under another name, but for the spool: nothing made up reaches the ledger.
+        # The same state under another name, but for what the API writes: nothing made up is kept.
         for path in settings.state_dir.iterdir():
-            if path.name != "spool":
+            if path.name not in ("spool", "overrides", "replicas"):
                 (Path(state) / path.name).symlink_to(path)
         service.configure({"state_dir": state, "version": version, "champion": folder})
         found = fuzz(create_api(service), EXAMPLES)
@@ -61,11 +61,18 @@ def fuzzing(settings: Settings) -> list[Row]:
 
 
 def controller(settings: Settings) -> list[Row]:
-    return resilience.part_rows(settings, "controller", "ray::ServeController")
+    title = "ray::ServeController"
+    return resilience.kill_rows(settings, "controller", title, kills=3, failed=0)
 
 
 def proxy(settings: Settings) -> list[Row]:
-    return resilience.part_rows(settings, "proxy", "haproxy")
+    return resilience.kill_rows(settings, "proxy", "haproxy", kills=3)
+
+
+def kill(settings: Settings) -> list[Row]:
+    with resilience.replicas(settings, 2):
+        title = resilience.REPLICA
+        return resilience.kill_rows(settings, "replica", title, kills=20, failed=0.001)
 
 
 def soak(settings: Settings) -> list[Row]:
@@ -83,7 +90,7 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     # After the others: they leave what is not warm yet.
     "controller": controller,
     "proxy": proxy,
-    "kill": resilience.kill_rows,
+    "kill": kill,
     "fuzz": fuzzing,
     "soak": soak,
 }

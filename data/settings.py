@@ -91,6 +91,10 @@ class Settings(BaseSettings):
         default=0.05, ge=0, description="Price of one CPU core for an hour, for the replay's bill."
     )
 
+    replicas: int = Field(
+        default=1, ge=1, description="Processes that answer forecasts, each with half a core."
+    )
+
     host: str = Field(default="127.0.0.1", description="Address that every server binds to.")
     prefect_port: int = Field(default=4200, description="Port of the Prefect server and UI.")
     mlflow_port: int = Field(default=5000, description="Port of the MLflow server and UI.")
@@ -130,6 +134,16 @@ class Settings(BaseSettings):
     def spool_dir(self) -> Path:
         """What the forecast API hands to the ledger, until the collect deployment takes it."""
         return self.state_dir / "spool"
+
+    @property
+    def replicas_dir(self) -> Path:
+        """What the forecast API's replicas count and serve, for each other; emptied at start."""
+        return self.state_dir / "replicas"
+
+    @property
+    def overrides_dir(self) -> Path:
+        """Overrides that are not published yet, a file each, so that every replica lists them."""
+        return self.state_dir / "overrides"
 
     @property
     def published_dir(self) -> Path:

@@ -1,7 +1,9 @@
 """The Ray Serve application `serving.app:app`; serving/deploy.py configures it."""
 
 import asyncio
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -20,19 +22,24 @@ class Forecasts:
         _bind_to_node_address()
         # Feast and LightGBM take seconds to import; Ray also imports this module where it only
         # wants to know what to deploy.
+        if shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # serving.deploy names it
+            Path(shared).mkdir(parents=True, exist_ok=True)
+        from serving.metrics import Metrics
         from serving.service import ForecastService
 
         self.service = ForecastService()
+        self.metrics = Metrics(self.service.state, Path(shared) if shared else None)
 
     def __serve_build_asgi_app__(self) -> "FastAPI":
         from serving.routes.application import create_api
 
         # Ray's proxy puts the X-Request-ID on the answer; twice would be once too often.
-        return create_api(self.service, echo_request_id=False)
+        return create_api(self.service, metrics=self.metrics, echo_request_id=False)
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Exchanges the model; in a thread, so that requests are answered meanwhile."""
         await asyncio.to_thread(self.service.configure, config)
+        self.metrics.note()
 
 
 def _bind_to_node_address() -> None:

@@ -35,9 +35,12 @@ def application_config(settings: Settings, *, version: str | None) -> dict[str, 
     # One thread per prediction: a few dozen rows gain nothing from more, and idle OpenMP threads
     # that spin would take the processor from the proxy.
     threads = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
+    # Where replicas count together: the library's name for it, and the one that Feast looks for.
+    names = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
+    shared = dict.fromkeys(names, str(settings.replicas_dir.resolve()))
     deployment = {
         "name": DEPLOYMENT,
-        "num_replicas": 1,
+        "num_replicas": settings.replicas,
         # More than HAProxy and the API let in, so that one of them refuses: with a problem, in no
         # time, and with Retry-After.
         "max_ongoing_requests": 4 * MAX_IN_FLIGHT,
@@ -63,7 +66,7 @@ def application_config(settings: Settings, *, version: str | None) -> dict[str, 
                 "name": APPLICATION,
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
-                "runtime_env": {"env_vars": threads},
+                "runtime_env": {"env_vars": threads | shared},
                 "deployments": [deployment],
             }
         ],
@@ -146,7 +149,7 @@ def forget_previous(settings: Settings) -> None:
 
 
 def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
-    """Serves model `version` and returns what GET /v1/model then answers.
+    """Serves model `version` by every replica and returns what GET /v1/model then answers.
 
     Requests in flight are answered by the model that they met. When the version does not load
     or does not answer within `timeout_seconds`, or Ray gives no answer, the configuration of the
@@ -183,17 +186,19 @@ def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> di
 def _wait_for(
     settings: Settings, version: str | None, seconds: float
 ) -> tuple[dict[str, Any] | None, str]:
-    """The API's model once it is `version`, or None and what went wrong."""
+    """The API's model once it is `version` in all replicas, or None and what went wrong."""
     deadline = time.monotonic() + seconds
     while True:
         model = served_model(settings)
         error = model.get("load_error") if model else None
         if error and error.get("version") == version:
             return None, str(error.get("error")).rstrip(".")
-        if model and model.get("version") == version and not error:
+        serve = {model.get("version"), *model.get("versions", ())} if model else set()
+        if serve == {version} and not error:
             return model, ""
         if time.monotonic() >= deadline:
-            seen = f"it serves {model.get('version')!r}" if model else "it does not answer"
+            named = " and ".join(sorted(map(repr, serve)))
+            seen = f"it serves {named}" if model else "it does not answer"
             return None, f"after {seconds:g} s {seen} at {settings.serve_url}/v1/model"
         time.sleep(POLL_SECONDS)
 

@@ -22,7 +22,7 @@ from data.schema import (
 )
 from data.settings import Settings
 from models.forecaster import Forecaster, NoChampion
-from serving import forecasting, ordering
+from serving import forecasting, ordering, overrides
 from serving.api.forecasts import ForecastRequest
 from serving.api.planning import (
     Explanation,
@@ -45,9 +45,10 @@ from serving.api.system import (
     TensorMetadata,
 )
 from serving.explanations import Explainer
-from serving.overrides import OverrideBook
+from serving.metrics import State
 from serving.problems import UnknownModel
 from serving.published import Published
+from serving.replicas import Replicas, Served
 from serving.snapshots import decode_cursor, encode_cursor
 from serving.source import Model, Read, ReadFeatures, Source, feast_reader
 
@@ -70,7 +71,7 @@ class ForecastService:
         self._load_error: LoadError | None = None
         self._source: Source | None = None
         self._settings = Settings()
-        self._explainer, self._overrides = Explainer(load), OverrideBook()
+        self._explainer, self._replicas = Explainer(load), Replicas()
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Serves the model of `config` {"state_dir", "version", "champion": folder or null}.
@@ -81,6 +82,7 @@ class ForecastService:
         """
         version = config.get("version")
         try:
+            self._replicas.folder = Settings(state_dir=config["state_dir"]).replicas_dir
             source = self._open(config["state_dir"])
             model = None if version is None else self._load(Path(str(config["champion"])))
             if model is not None:
@@ -92,27 +94,30 @@ class ForecastService:
             self._load_error = LoadError(version=version and str(version), error=said[:1000])
         else:
             self._source, self._model, self._load_error = source, model, None
+        served = Served(version=self._model and self._model.version, load_error=self._load_error)
+        self._replicas.note(served)
 
     @property
     def settings(self) -> Settings:
         """Those of the state that is served; of the environment before the first configuration."""
         return self._source.settings if self._source else self._settings
 
-    @property
-    def degraded(self) -> bool:
-        """Whether features are the last good ones now."""
-        return self._source is not None and self._source.failure is not None
-
-    @property
-    def spool_lost(self) -> int:
-        """Records that the ledger has lost since the start."""
-        return self._source.spool.lost if self._source else 0
+    def state(self) -> State:
+        """The state now, for metrics."""
+        model, source = self._model, self._source
+        version = model.version if model else None
+        if source is None:
+            return State(version)
+        return State(version, source.failure is not None, source.spool.lost)
 
     def info(self) -> ModelInfo:
-        """The model that answers now."""
-        m, error = self._model, self._load_error
+        """The model that answers now; `versions` and `load_error` tell of all replicas."""
+        m, living = self._model, self._replicas.living()
+        versions = sorted((served.version for served in living), key=str)
+        errors = [self._load_error, *(served.load_error for served in living)]
+        error = next(filter(None, errors), None)
         if m is None:
-            return ModelInfo(load_error=error)
+            return ModelInfo(versions=versions, load_error=error)
         return ModelInfo(
             version=m.version,
             method=m.method,
@@ -121,6 +126,7 @@ class ForecastService:
             quantiles=list(m.quantiles),
             feature_service=m.feature_service,
             snapshot_id=m.snapshot_id,
+            versions=versions,
             load_error=error,
         )
 
@@ -184,11 +190,11 @@ class ForecastService:
 
     def override(self, request: OverrideRequest, author: str, now: datetime) -> Override:
         """Takes an override down (serving.overrides)."""
-        return self._overrides.take(*self.champion(), request, author, now)
+        return overrides.take(*self.champion(), request, author, now)
 
     def overrides(self, query: OverridesQuery, now: datetime) -> Overrides:
         """Overrides, newest first."""
-        return self._overrides.list(self.champion()[1], query, now)
+        return overrides.listed(self.champion()[1], query, now)
 
     def ready(self) -> Health:
         """Whether forecasts can be made: raises NoChampion or StaleFeatures when not."""

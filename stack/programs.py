@@ -68,7 +68,8 @@ def command_lines(settings: Settings, ray_dir: str) -> dict[str, list[str]]:
     """The command line of each process, by name; the slowest to start comes first."""
     s, state = settings, settings.state_dir.resolve()
     lines = {
-        RAY: f"""ray start --head --block --num-cpus 2 --object-store-memory 100000000
+        RAY: f"""ray start --head --block --num-cpus {max(2, s.replicas)}
+            --object-store-memory 100000000
             --temp-dir {ray_dir}/r --port {s.ray_port} --ray-client-server-port {s.ray_client_port}
             --dashboard-host {s.host} --dashboard-port {s.ray_dashboard_port}
             --dashboard-agent-listen-port {s.ray_agent_port}
@@ -121,6 +122,8 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "THROUGHPUT_OPTIMIZED": "1",
         # The profile's 1,000 lines would keep the last requests out of the log until others come.
         "REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        # A request that was sent to a replica that died goes to another one (serving/haproxy.sed).
+        "HAPROXY_RETRY_ON": "conn-failure empty-response",
         # Counted by the replica. HAProxy would send a line to a Python process for every request,
         # and under overload that process would take the processor from the answers.
         "HAPROXY_METRICS_ENABLED": "0",

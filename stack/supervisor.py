@@ -121,6 +121,7 @@ class Supervisor:
         env, ray_dir = environment(self.settings), self.record.ray_dir
         if name == RAY:
             ray_token(self.settings)
+            fresh(self.settings.replicas_dir)  # counts begin anew, as those of a process do
             env |= ray_environment(self.settings, ray_dir)
         with self.lock:
             if self.stopping.is_set():

@@ -32,6 +32,11 @@ class ModelInfo(BaseModel):
     snapshot_id: str | None = Field(
         default=None, description="Data snapshot that it was trained on."
     )
+    versions: list[str | None] = Field(
+        default=[],
+        description="What each replica serves; they differ while versions are exchanged.",
+        examples=[["7", "7"]],
+    )
     load_error: LoadError | None = Field(
         default=None, description="Why the version configured last is not the one that serves."
     )

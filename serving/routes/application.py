@@ -25,10 +25,14 @@ DESCRIPTION = (
 def create_api(
     service: ForecastService,
     *,
+    metrics: Metrics | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     echo_request_id: bool = True,
 ) -> FastAPI:
-    """The ASGI application that answers with `service`; nothing of Ray is needed for it."""
+    """The ASGI application that answers with `service`; nothing of Ray is needed for it.
+
+    `metrics` are those that replicas share; without them they are of this application alone.
+    """
     api = FastAPI(
         title="Shelfcast forecasts",
         version="1",
@@ -36,7 +40,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
     )
-    metrics = Metrics()
+    metrics = metrics or Metrics(service.state)
     api.add_middleware(
         Edge,
         settings=lambda: service.settings,

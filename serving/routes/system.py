@@ -68,15 +68,15 @@ def routes(service: ForecastService, metrics: Metrics, clock: Callable[[], datet
 
     @router.get(
         "/metrics",
-        summary="Metrics of this replica for Prometheus",
+        summary="Metrics for Prometheus",
         response_description="The metrics.",
         response_class=PlainTextResponse,
         tags=["health"],
     )
     async def measured() -> PlainTextResponse:
-        """Requests, times, refusals, the served version and whether features are the last ones."""
-        version, degraded = service.info().version, service.degraded
-        text = metrics.text(version, degraded=degraded, lost=service.spool_lost)
+        """Requests, times, refusals, served versions, last good features: of all replicas."""
+        metrics.note()
+        text = await on(PROBES, metrics.text)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     _open_inference(router, service)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from data.settings import Settings
+from serving import deploy
 from serving.app import app
 
 
@@ -46,3 +48,15 @@ def test_ray_echoes_the_request_id_so_the_replica_does_not(replica: Any) -> None
     answer = client.get("/v1/health/ready", headers={"X-Request-ID": "abc"})
     assert "x-request-id" not in answer.headers
     assert answer.json()["request_id"] == "abc"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+def test_ray_takes_the_configuration_for_valid(tmp_path: Path) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    settings = Settings(state_dir=tmp_path, replicas=3, _env_file=None)
+    config = ServeDeploySchema.model_validate(deploy.application_config(settings, version="1"))
+    application, deployed = config.applications[0], app._bound_deployment
+    assert application.import_path == "serving.app:app"
+    assert application.deployments[0].name == deployed.name
+    assert application.deployments[0].num_replicas == 3

@@ -30,6 +30,7 @@ class Cluster:
         self.seen: list[str | None] = []
         self.tokens: set[str] = set()
         self.apply_seconds = 0.05
+        self.second_seconds = 0.0  # by which a second replica is later
         self.refuse: str | None = None
         self.api_down = False
         self.slow_puts = 0
@@ -47,7 +48,12 @@ class Cluster:
             error = {"version": version, "error": "ValueError: the digest differs."}
             self.model = {**self.model, "load_error": error}
         else:
+            before = self.model["version"]
             self.model = {"version": version, "load_error": None}
+            if self.second_seconds:
+                self.model["versions"] = [before, version]
+                whole = {"versions": [version, version]}
+                threading.Timer(self.second_seconds, self.model.update, [whole]).start()
 
 
 def handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
@@ -126,6 +132,17 @@ def test_a_swap_answers_with_the_model_that_then_serves(
     assert cluster.seen == ["1", "2"]
     assert cluster.tokens == {"Bearer t0ken"}
     assert deploy.current_version(settings) == "2"
+
+
+def test_a_swap_is_over_when_every_replica_has_the_version(
+    settings: Settings, cluster: Cluster
+) -> None:
+    deploy.swap(settings, "1")
+    cluster.second_seconds = 0.3
+    assert deploy.swap(settings, "2")["versions"] == ["2", "2"]
+    cluster.second_seconds = 1.0
+    with pytest.raises(DeployFailed, match=r"after 0\.3 s it serves '2' and '3' .* serves on"):
+        deploy.swap(settings, "3", timeout_seconds=0.3)
 
 
 def test_a_version_that_does_not_load_is_taken_back(settings: Settings, cluster: Cluster) -> None:
@@ -260,18 +277,6 @@ def test_the_configuration_binds_where_the_settings_say(settings: Settings) -> N
         "version": "2",
         "champion": str(settings.champions_dir / "2"),
     }
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
-def test_ray_takes_the_configuration_for_valid(settings: Settings) -> None:
-    from ray.serve.schema import ServeDeploySchema
-
-    from serving.app import app
-
-    config = ServeDeploySchema.model_validate(deploy.application_config(settings, version="1"))
-    application = config.applications[0]
-    assert application.import_path == "serving.app:app"
-    assert application.deployments[0].name == app._bound_deployment.name
 
 
 KILLED = """

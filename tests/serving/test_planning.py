@@ -302,6 +302,7 @@ def test_a_published_override_is_listed_once_with_its_score(
     publication.write_table(published, "overrides", rows)
     (listed,) = client.get("/v1/overrides").json()["overrides"]
     assert (listed["override_id"], listed["value_added"]) == (taken["override_id"], 13.0)
+    assert not list((published.parent / "overrides").iterdir())
 
 
 @pytest.mark.parametrize(

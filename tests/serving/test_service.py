@@ -53,8 +53,13 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving(
     ],
 )
 def test_a_configuration_that_makes_no_sense_leaves_the_old_model_serving(
-    service: ForecastService, configure: Configure, config: dict[str, Any]
+    service: ForecastService,
+    configure: Configure,
+    config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     configure("1")
     service.configure(config)
     assert service.info().load_error
