@@ -1,7 +1,7 @@
 """Keeps result files, and fills the generated blocks of documents from them.
 
 A document says `<!-- table NAME [PATTERN ...] -->`, `<!-- value NAME METRIC COLUMN FORMAT -->`,
-`<!-- routes -->`, `<!-- scaling -->` or `<!-- margins -->`;
+`<!-- routes -->`, `<!-- scaling -->`, `<!-- margins -->` or `<!-- demo -->`;
 what stands from there to `<!-- end -->` is written by `make bench` and by `python -m
 benchmarks.report`, never by hand. PATTERN picks metrics by name, `*` for any text.
 """
@@ -26,7 +26,7 @@ INTERVALS = ("coverage_50", "coverage_80", "coverage_95", "width_80")
 COMPARED = ("metric", "unit", "ours", "theirs", "ratio", "low", "high", "target", "met")
 COLUMNS = (*COMPARED, *CELLS, *INTERVALS)
 BLOCK = re.compile(
-    r"<!-- (table|value|routes|scaling|margins)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL
+    r"<!-- (table|value|routes|scaling|margins|demo)((?: [^>]+?)?) -->.*?<!-- end -->", re.DOTALL
 )
 
 
@@ -141,9 +141,9 @@ def routes() -> str:
 
 def sizes() -> str:
     """What a day costs at other sizes, from the pipeline's figures."""
-    found = read("pipeline")
-    rows = {row["metric"]: row["ours"] for row in found["rows"]}
-    return scaling(rows, found["machine"], found["commit"])
+    found, replay = read("pipeline"), read("replay")
+    rows = {row["metric"]: row["ours"] for row in (*found["rows"], *replay["rows"])}
+    return scaling(rows, found["machine"], [found["commit"], replay["commit"]])
 
 
 def limits() -> str:
@@ -156,7 +156,17 @@ def limits() -> str:
     return "\n".join([margins.table(found["rows"]), "", made, ""])
 
 
-MADE: dict[str, Callable[[], str]] = {"routes": routes, "scaling": sizes, "margins": limits}
+def demonstration() -> str:
+    """What the demonstration printed, see benchmarks.demonstration."""
+    return f"```text\n{(RESULTS / 'demo.txt').read_text()}```\n"
+
+
+MADE: dict[str, Callable[[], str]] = {
+    "routes": routes,
+    "scaling": sizes,
+    "margins": limits,
+    "demo": demonstration,
+}
 
 
 def value(name: str, metric: str, column: str, form: str) -> str:

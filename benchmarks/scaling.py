@@ -1,12 +1,14 @@
 """What the measured seconds of a day cost at other sizes: core hours, money, cores.
 
-The daily cycle is taken to cost in proportion to series, which holds as long as memory does; a
-training learns from a sample of rows that does not grow. Every core of the machine is counted
-for the whole time, so the figures are upper bounds for this code on such cores.
+The daily cycle is taken to cost in proportion to series, which holds as long as memory does; every
+core of the machine is counted for all of its time. A training, which learns from a sample of rows
+that does not grow, costs what the replay's trainings took of all cores: each fits every booster
+that production fits but those of a search.
 """
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from data.settings import Settings
@@ -17,14 +19,14 @@ DAYS = 30  # of a month
 TRAININGS = 4  # of a month, the most that the gate's cap allows
 
 
-def scaling(rows: dict[str, float], machine: str, commit: str) -> str:
-    """A Markdown table from the pipeline's figures by metric."""
+def scaling(rows: Mapping[str, float], machine: str, commits: Sequence[str]) -> str:
+    """A Markdown table from the figures of the pipeline and of the replay by metric."""
     found = re.match(r"(\d+) cores", machine)
     if not found:
         raise LookupError(f"The machine {machine!r} does not say how many cores it has.")
     cores, price = int(found.group(1)), Settings(_env_file=None).cpu_hour_price
     series, cycle = int(rows["demo_series"]), cores * rows["cycle_seconds"]
-    training = TRAININGS * cores * rows["training_vs_bare_fit"] / HOUR
+    training = TRAININGS * rows["training, always"] / rows["retrainings, always"] / HOUR
     head = (
         *("size", "series", "core hours of a day", "cores, to be done in an hour"),
         "core hours of a month with trainings",
@@ -34,8 +36,13 @@ def scaling(rows: dict[str, float], machine: str, commit: str) -> str:
     for name, size in (("this demonstration", series), *SIZES):
         day = cycle / series * size / HOUR
         month = DAYS * day + training
-        hours = f"{day:,.2g}" if day < 10 else f"{day:,.0f}"
-        figures = (f"{math.ceil(day):,}", f"{month:,.1f}", f"{month * price:,.2f}")
-        cells = (name, f"{size:,}", hours, *figures)
+        figures = (f"{math.ceil(day):,}", _short(month), _short(month * price))
+        cells = (name, f"{size:,}", _short(day), *figures)
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"From figures of {machine}; commit `{commit[:10]}`", ""])
+    of = ", ".join(f"`{commit[:10]}`" for commit in commits)
+    return "\n".join([*lines, "", f"From figures of {machine}; commits {of}", ""])
+
+
+def _short(figure: float) -> str:
+    """Two digits of what is small, whole numbers of what is not."""
+    return f"{figure:,.2g}" if figure < 10 else f"{figure:,.0f}"

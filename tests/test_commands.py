@@ -21,7 +21,7 @@ from data.warehouse import connect
 from serving import keys
 from serving.routes.application import create_api
 from serving.service import ForecastService
-from tests.told import COMMANDS, OWN, PAGES, SYSTEM, Told, fences, spans, told, without_demo
+from tests.told import COMMANDS, OWN, PAGES, SYSTEM, Told, fences, spans, told
 
 URL = "PREFECT_API_URL=http://127.0.0.1:4200/api"
 
@@ -61,6 +61,7 @@ NOT_RUN = {
     "make bench-accuracy": BENCHMARK,
     "make bench-accuracy-full": BENCHMARK,
     "python -m benchmarks.accuracy": BENCHMARK,
+    "python -m benchmarks.demonstration": "runs `make demo`; a test shortens what one printed",
     "python -m benchmarks.gates": BENCHMARK,
     "python -m benchmarks.replay": BENCHMARK,
     "python -m benchmarks.serving": BENCHMARK,
@@ -96,7 +97,7 @@ def test_where_commands_are_run_is_true() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_a_page_says_where_the_stack_is_before_prefect_is_asked(page: Path) -> None:
-    text = without_demo(page)
+    text = page.read_text()
     assert ".venv/bin/prefect " not in text or f"export {URL}" in text
 
 

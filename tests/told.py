@@ -37,11 +37,6 @@ def spans(text: str) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose)]
 
 
-def without_demo(page: Path) -> str:
-    """The text of a page without what the demo printed."""
-    return re.sub(r"<!-- demo:begin -->.*?<!-- demo:end -->", "", page.read_text(), flags=re.S)
-
-
 def words_of(line: str) -> list[str]:
     """A command's words, without variables that are set for it."""
     words = shlex.split(line, comments=True)
@@ -57,7 +52,7 @@ def is_command(span: str) -> bool:
 
 def told(page: Path) -> list[Told]:
     """Every command of a page, in blocks without a language and between backticks."""
-    text = without_demo(page)
+    text = page.read_text()
     lines = [line for body in fences(text, "") for line in body.replace("\\\n", " ").splitlines()]
     parts = [part for line in lines for part in line.split("&&")]
     parts += [span for span in spans(text) if is_command(span)]

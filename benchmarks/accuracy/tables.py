@@ -127,14 +127,20 @@ def advice(ages: Sequence[Row]) -> Row:
         sentence = f"Retrain every week: a model of one week loses {lost[0]:.1%} already."
     elif weeks < len(lost):
         sentence = (
-            f"Retrain every {_weeks(weeks)}: at {_weeks(weeks + 1)} {lost[weeks]:.1%} is lost."
+            f"Retrain every {_weeks(weeks)}: at {_weeks(weeks + 1)} {_loss(lost[weeks])} is lost."
         )
     else:
         sentence = (
-            f"Retraining every {_weeks(weeks)} is enough: at that age {lost[-1]:.1%} is lost; "
+            f"Retraining every {_weeks(weeks)} is enough: at that age {_loss(lost[-1])} is lost; "
         )
         sentence += "of older models too few origins are known."
     return plain_row("retrain", sentence, max(weeks, 1))
+
+
+def _loss(share: float) -> str:
+    """A share that is lost; a gain is no loss, nor is what rounds to none."""
+    said = f"{share:.1%}"
+    return "nothing" if share < 0 or said == "0.0%" else said
 
 
 def _weeks(n: int) -> str:

@@ -185,6 +185,7 @@ def test_the_advice_is_the_age_before_the_loss_exceeds_what_is_borne() -> None:
     assert (row["ours"], row["unit"]) == (2, "Retrain every 2 weeks: at 3 weeks 3.0% is lost.")
     assert advice(ages(1.02, 1.03))["unit"].startswith("Retrain every week: a model of one week")
     assert advice(ages(0.99, 1.0))["ours"] == 2
+    assert "at that age nothing is lost" in str(advice(ages(0.99, 0.998))["unit"])
     few = advice(ages(0.99, 1.001, 1.2, unknown=1))
     assert (few["ours"], "at that age 0.1% is lost" in str(few["unit"])) == (2, True)
 

@@ -103,6 +103,19 @@ def test_what_is_said_of_levels_follows_from_the_levels() -> None:
     assert found["oracle_gap_closed_series"]["ours"] == pytest.approx(gap, abs=0.005)
 
 
+def test_the_cells_of_accuracy_add_up_to_the_whole() -> None:
+    fifths = [row for row in read("accuracy-cells")["rows"] if row["metric"].startswith("fifth")]
+    assert len(fifths) == 5 * 4
+    days = [row["days"] for row in fifths]
+    for level in (50, 80, 95):
+        share = sum(n * row[f"coverage_{level}"] for n, row in zip(days, fifths, strict=True))
+        whole = rows("accuracy")[f"coverage_{level}"]["ours"]
+        assert share / sum(days) == pytest.approx(whole, abs=0.002)
+    worst = max(abs(row[f"coverage_{k}"] - k / 100) for row in fifths for k in (80, 95))
+    found = rows("accuracy")["coverage_worst_cell_abs_dev"]["ours"]
+    assert worst == pytest.approx(found, abs=0.002)
+
+
 def test_the_summary_of_the_gate_follows_from_what_it_said_of_each_seed() -> None:
     """A word per seed, a letter per week: Q holds, D alerts, P retrains, ? knows too little."""
     found = rows("gates")
