@@ -28,18 +28,27 @@ class NoAnalogue(LookupError):
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Daily units (stores, items), NaN where a store does not sell an item, and where rows lie."""
+class Known:
+    """The feature rows of all series at one cutoff, and what analogues are looked up by.
+
+    `units` are daily ones (stores, items), NaN where a store does not sell an item; `at` is the row
+    of a series, `of_store` the last of a store: its store features are those of any. `values` are
+    the columns `numeric` (rows, columns).
+    """
 
     rows: pl.DataFrame
     stores: dict[str, int]
     items: dict[str, int]
     units: Matrix
     at: dict[tuple[str, str], int]
+    of_store: dict[str, int]
     departments: list[str]
+    numeric: list[str]
+    values: Matrix
 
     @classmethod
-    def of(cls, rows: pl.DataFrame) -> "_Known":
+    def of(cls, rows: pl.DataFrame) -> "Known":
+        """The lookups of rows with the columns KEYS and DEMAND_FEATURES."""
         keys = list(rows.select(KEYS).iter_rows())
         stores = {s: k for k, s in enumerate(sorted({s for s, _ in keys}))}
         items = {i: k for k, i in enumerate(sorted({i for _, i in keys}))}
@@ -47,7 +56,11 @@ class _Known:
         for (s, i), level in zip(keys, rows[LEVEL].to_list(), strict=True):
             units[stores[s], items[i]] = level
         departments = rows.select(DEPARTMENT).to_series().to_list()
-        return cls(rows, stores, items, units, {k: n for n, k in enumerate(keys)}, departments)
+        at = {key: n for n, key in enumerate(keys)}
+        of_store = {s: n for n, (s, _) in enumerate(keys)}
+        numeric = [c for c in DEMAND_FEATURES if c in rows.columns]
+        values = rows.select(numeric).to_numpy()
+        return cls(rows, stores, items, units, at, of_store, departments, numeric, values)
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ def new_series(sales: pl.LazyFrame, series: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _like_stores(known: _Known, store_id: str, item_id: str) -> _Analogues | None:
+def _like_stores(known: Known, store_id: str, item_id: str) -> _Analogues | None:
     """The item in the stores that are likest in what they sell and in size.
 
     Two stores are compared on the items that both sell, this one left out: their units are the
@@ -131,7 +144,7 @@ def _compare(
     return ratio, np.where(comparable, distance, 10.0)
 
 
-def _like_items(known: _Known, store_id: str, item_id: str) -> _Analogues | None:
+def _like_items(known: Known, store_id: str, item_id: str) -> _Analogues | None:
     """What else the store sells, of the same department if there is any of it."""
     mine = [n for (s, i), n in known.at.items() if s == store_id and i != item_id]
     department = item_id.split("|")[0]
@@ -148,26 +161,20 @@ def _like_items(known: _Known, store_id: str, item_id: str) -> _Analogues | None
     )
 
 
-def analogue_features(known: pl.DataFrame, wanted: Sequence[tuple[str, str]]) -> pl.DataFrame:
+def analogue_features(known: Known, wanted: Sequence[tuple[str, str]]) -> pl.DataFrame:
     """Feature rows of series with no or a short history: the columns of `known`, and `method`.
 
-    `known` are the feature rows of all series at one cutoff, `wanted` pairs (store_id, item_id). A
-    row is the weighted mean of its analogues', what is counted in units scaled by the size of the
-    store: the item in like stores, or like items of the store when no other store sells it. A
-    series that is among `known` is not its own analogue: its features are mixed in, by its
-    days of age, when they are fewer than SHORT_DAYS, and not used otherwise, as if it were hidden.
-    Raises NoAnalogue when neither the store nor the item is known.
+    `wanted` are pairs (store_id, item_id). A row is the weighted mean of its analogues', what is
+    counted in units scaled by the size of the store: the item in like stores, or like items of the
+    store when no other store sells it. A series that is among `known` is not its own analogue: its
+    features are mixed in, by its days of age, when they are fewer than SHORT_DAYS, and not used
+    otherwise, as if it were hidden. Raises NoAnalogue when neither the store nor the item is known.
     """
-    table = _Known.of(known)
-    numeric = [c for c in DEMAND_FEATURES if c in known.columns]
-    values = known.select(numeric).to_numpy()
-    scaled = np.array([c.startswith(IN_UNITS) for c in numeric])
-    store_rows = dict(
-        zip(known["store_id"].to_list(), range(known.height), strict=True)
-    )  # the last row of each store: its store features are those of any
+    values = known.values
+    scaled = np.array([c.startswith(IN_UNITS) for c in known.numeric])
     rows = []
     for store_id, item_id in wanted:
-        found = _like_stores(table, store_id, item_id) or _like_items(table, store_id, item_id)
+        found = _like_stores(known, store_id, item_id) or _like_items(known, store_id, item_id)
         if found is None:
             raise NoAnalogue(
                 f"Neither store {store_id!r} nor item {item_id!r} has sold anything yet, so that "
@@ -175,18 +182,18 @@ def analogue_features(known: pl.DataFrame, wanted: Sequence[tuple[str, str]]) ->
             )
         borrowed = values[found.rows] * np.where(scaled, found.ratio[:, None], 1.0)
         mean = np.average(borrowed, axis=0, weights=found.weight)
-        own = table.at.get((store_id, item_id))
+        own = known.at.get((store_id, item_id))
         method = found.method
-        age = known["age_days"][own] + 1 if own is not None else SHORT_DAYS
+        age = known.rows["age_days"][own] + 1 if own is not None else SHORT_DAYS
         if own is not None and age < SHORT_DAYS:
             mean += (values[own] - mean) * age / (age + TRUSTED_DAYS)
             method = f"{age:.0f} days of own sales and {method}"
-        base = known.row(store_rows.get(store_id, int(found.rows[0])), named=True)
-        guessed = dict(zip(numeric, mean.tolist(), strict=True))
-        if own is None and store_id in table.stores:  # the store grows by what it begins to sell
+        base = known.rows.row(known.of_store.get(store_id, int(found.rows[0])), named=True)
+        guessed = dict(zip(known.numeric, mean.tolist(), strict=True))
+        if own is None and store_id in known.stores:  # the store grows by what it begins to sell
             base |= {c: base[c] + guessed[of] for c, of in STORE_MEANS if c in base}
         rows.append({**base, **guessed, "store_id": store_id, "item_id": item_id, "method": method})
-    return pl.DataFrame(rows, schema={**known.schema, "method": pl.String})
+    return pl.DataFrame(rows, schema={**known.rows.schema, "method": pl.String})
 
 
 def hidden(known: pl.DataFrame) -> pl.DataFrame:
@@ -194,7 +201,7 @@ def hidden(known: pl.DataFrame) -> pl.DataFrame:
 
     In what is known of their store, the guess takes the place of their own units. For the backtest.
     """
-    rows = analogue_features(_aged(known), list(known.select(KEYS).iter_rows()))
+    rows = analogue_features(Known.of(_aged(known)), known.select(KEYS).rows())
     return rows.with_columns(
         (pl.col(c) - known[of] + pl.col(of)).clip(0) for c, of in STORE_MEANS if c in known.columns
     )
@@ -211,8 +218,8 @@ def level_error(known: pl.DataFrame, calibration: Calibration) -> list[float]:
     From up to JUDGED known series, drawn by SEED, each hidden in turn.
     """
     drawn = known.sample(min(JUDGED, known.height), seed=SEED)
-    wanted = list(drawn.select(KEYS).iter_rows())
-    guessed = analogue_features(_aged(known), wanted)[LEVEL].to_numpy()
+    hidden_ones = drawn.select(KEYS).rows()
+    guessed = analogue_features(Known.of(_aged(known)), hidden_ones)[LEVEL].to_numpy()
     error = (guessed - drawn[LEVEL].to_numpy()) ** 2
     tier = calibration.tiers(guessed)
     everything = float(error.sum() / max((guessed**2).sum(), 1e-9))

@@ -48,8 +48,10 @@ class MatrixSpec:
 
 def numbers(frame: pl.DataFrame, columns: Sequence[str]) -> Matrix:
     """Columns of a frame, (frame.height, len(columns)); NaN for null."""
-    # Column by column: the frame's own way wakes the threads of Polars, which for one series
-    # costs more than the booster.
+    # Column by column, or as the one row: the frame's own way wakes the threads of Polars, which
+    # for one series costs more than the booster.
+    if frame.height == 1:
+        return np.array(frame[columns].rows(), dtype=np.float64)
     return np.array([frame[c].to_numpy() for c in columns], dtype=np.float64).T
 
 
@@ -63,12 +65,11 @@ def target_days(features: pl.DataFrame, horizon: int, steps: Steps) -> pl.DataFr
     """Keys of every target step: (store_id, item_id, cutoff, ds, step), series by series."""
     # Series and arrays, no queries: for one series each query costs more than the booster.
     n = features.height
-    row = np.repeat(np.arange(n), horizon)
+    row = pl.Series(np.repeat(np.arange(n, dtype=np.uint32), horizon))  # as Polars counts rows
     step = np.tile(np.arange(1, horizon + 1, dtype=np.int32), n)
-    named = [*features[KEYS].get_columns(), cutoff_dates(features)]
-    of = pl.DataFrame([column[row] for column in named])
-    ds = of["cutoff"].to_numpy().astype("datetime64[D]") + step * steps.days
-    return of.hstack([pl.Series("ds", ds), pl.Series("step", step)])
+    of = [features[c][row] for c in KEYS] + [cutoff_dates(features)[row]]
+    ds = of[-1].to_numpy().astype("datetime64[D]") + step * steps.days
+    return pl.DataFrame([*of, pl.Series("ds", ds), pl.Series("step", step)])
 
 
 def _plan_columns(features: pl.DataFrame, plan: pl.DataFrame, horizon: int, steps: Steps) -> Matrix:
@@ -107,8 +108,8 @@ def _plan_of(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the plan that are of series in `features`, and the row of these that each is of."""
     if features.height == 1:  # a join costs more than the booster of one series
-        store, item = features[KEYS].row(0)
-        own = ((plan["store_id"] == store) & (plan["item_id"] == item)).to_numpy().nonzero()[0]
+        key = features[KEYS].row(0)
+        own = np.flatnonzero([planned == key for planned in plan[KEYS].rows()])
         return own, np.zeros(len(own), np.int64)
     rows = plan.select(KEYS).with_row_index("row")
     found = rows.join(features[KEYS].with_row_index("series"), on=KEYS)

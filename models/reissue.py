@@ -13,7 +13,7 @@ from feature_repo.store import StaleFeatures, newest_offline
 from models.assembly import features_as_known, read_snapshot
 from models.baselines import PUBLISHED
 from models.batch import batch_forecasts, digest
-from models.cold_start import analogue_features
+from models.cold_start import Known, analogue_features
 from models.forecaster import Forecaster
 
 MADE_FROM = ["model", "cutoff", "snapshot_id", "feature_service"]
@@ -62,7 +62,7 @@ def forecast_as_of(
             "the features of that day to issue its forecasts again."
         )
     known = known.with_columns(pl.col("cutoff").str.to_date())
-    lent = analogue_features(known, new.rows()).drop("method")
+    lent = analogue_features(Known.of(known), new.rows()).drop("method")
     return pl.concat([made, model.cold_forecast(known, lent, plan, model.horizon)])
 
 

@@ -23,22 +23,20 @@ def read(source: Source, keys: Sequence[Key]) -> Read:
         known = source.newest()
         if known is None:
             raise
-        old = set(known.select(KEYS).iter_rows())
-        stores, items = {s for s, _ in old}, {i for _, i in old}
-        new = [key for key in keys if key not in old]
-        if not new or any(s not in stores or i not in items for s, i in new):
+        new = [key for key in keys if key not in known.at]
+        if not new or any(s not in known.stores or i not in known.items for s, i in new):
             raise
     guessed = analogue_features(known, new)
     method = {(s, i): said for s, i, said in guessed[[*KEYS, "method"]].iter_rows()}
     parts, degraded = [guessed.drop("method")], source.failure
-    if others := [key for key in keys if key in old]:
+    if others := [key for key in keys if key in known.at]:
         found = source.read(others)
-        parts.append(found.features.select(known.columns))
+        parts.append(found.features.select(known.rows.columns))
         degraded = found.degraded
     features = pl.DataFrame(keys, schema=KEYS, orient="row").join(
         pl.concat(parts, how="vertical_relaxed"), on=KEYS, maintain_order="left"
     )
-    return Read(features, degraded, known, method)
+    return Read(features, degraded, known.rows, method)
 
 
 def rows(

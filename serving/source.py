@@ -19,6 +19,7 @@ from feature_repo.store import (
     online_features,
     open_store,
 )
+from models.cold_start import Known
 from serving.published import Published
 from serving.snapshots import Key, Snapshots
 from serving.spool import Spool
@@ -144,7 +145,7 @@ class Source:
     spool: Spool
     _failed_until: float = field(default=0.0, repr=False)
     _failure: str = field(default="", repr=False)
-    _newest: tuple[pl.DataFrame, pl.DataFrame] | None = field(default=None, repr=False)
+    _newest: tuple[pl.DataFrame, Known] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, state_dir: str, reader: Callable[[Settings], ReadFeatures]) -> "Source":
@@ -170,16 +171,16 @@ class Source:
                 self._fail(error)
         return Read(self._last_good(keys), self._failure)
 
-    def newest(self) -> pl.DataFrame | None:
+    def newest(self) -> Known | None:
         """Features of all series at the newest cutoff, from the offline store; None without any.
 
-        The same frame until there are newer ones.
+        The same object until there are newer ones.
         """
         rows = newest_offline(self.settings)
         if rows is None:
             return None
         if self._newest is None or self._newest[0] is not rows:
-            self._newest = (rows, _dated(rows))
+            self._newest = (rows, Known.of(_dated(rows)))
         return self._newest[1]
 
     def online_snapshot(self, model: Model) -> tuple[str, str | None]:

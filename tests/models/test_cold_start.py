@@ -6,7 +6,7 @@ import pytest
 
 from data.schema import DEMAND_FEATURES, KEYS, STORE_FEATURES
 from models import cold_start, conformal
-from models.cold_start import LEVEL, NoAnalogue, analogue_features
+from models.cold_start import LEVEL, Known, NoAnalogue, analogue_features
 
 SIZES = {f"s{k}": 1.0 + k for k in range(8)}  # s7 sells eight times what s0 sells
 SHARES = {"A|x": 4.0, "A|y": 2.0, "B|x": 1.0, "B|y": 0.5}
@@ -35,7 +35,8 @@ def without(known: pl.DataFrame, store: str, item: str) -> pl.DataFrame:
 
 
 def test_a_new_series_sells_its_item_at_the_size_of_its_store() -> None:
-    found = analogue_features(without(chain(), "s5", "A|y"), [("s5", "A|y")]).row(0, named=True)
+    known = Known.of(without(chain(), "s5", "A|y"))
+    found = analogue_features(known, [("s5", "A|y")]).row(0, named=True)
     assert found[LEVEL] == pytest.approx(6 * 2.0)
     assert found["lag_1"] == pytest.approx(6 * 2.0)
     assert found["store_mean_28"] == pytest.approx(50 + 6 * 2.0)
@@ -46,21 +47,21 @@ def test_a_new_series_sells_its_item_at_the_size_of_its_store() -> None:
 
 
 def test_an_item_that_no_other_store_sells_is_like_its_department() -> None:
-    found = analogue_features(chain(), [("s1", "A|new")]).row(0, named=True)
+    found = analogue_features(Known.of(chain()), [("s1", "A|new")]).row(0, named=True)
     assert found[LEVEL] == pytest.approx(2 * (4.0 + 2.0) / 2)
     assert found["method"] == "analogues: A|x, A|y in store s1"
-    other = analogue_features(chain(), [("s1", "C|new")]).row(0, named=True)
+    other = analogue_features(Known.of(chain()), [("s1", "C|new")]).row(0, named=True)
     assert other["method"] == "analogues: A|x, A|y, B|x and 1 more in store s1"
 
 
 def test_a_new_store_is_the_mean_of_the_stores() -> None:
-    found = analogue_features(chain(), [("s99", "B|x")]).row(0, named=True)
+    found = analogue_features(Known.of(chain()), [("s99", "B|x")]).row(0, named=True)
     assert found[LEVEL] == pytest.approx(np.mean(list(SIZES.values())))
 
 
 def test_nothing_known_is_said() -> None:
     with pytest.raises(NoAnalogue, match="Neither store 'x' nor item 'y' has sold"):
-        analogue_features(chain(), [("x", "y")])
+        analogue_features(Known.of(chain()), [("x", "y")])
 
 
 def test_a_hidden_series_does_not_look_at_itself() -> None:
@@ -83,7 +84,7 @@ def test_a_short_history_counts_by_its_days() -> None:
     known = pl.concat(
         [without(chain(), "s5", "A|y"), pl.DataFrame([row("s5", "A|y", 40.0, age=6.0)])]
     )
-    found = analogue_features(known, [("s5", "A|y")]).row(0, named=True)
+    found = analogue_features(Known.of(known), [("s5", "A|y")]).row(0, named=True)
     assert found[LEVEL] == pytest.approx(12 + (40 - 12) * 7 / 35)
     assert found["method"].startswith("7 days of own sales and analogues: A|y in stores")
 
@@ -109,6 +110,6 @@ def test_the_error_of_guessed_levels_widens_the_dispersion() -> None:
 
 def test_columns_are_those_of_the_known_rows() -> None:
     known = chain()
-    found = analogue_features(known, [("s1", "A|new")])
+    found = analogue_features(Known.of(known), [("s1", "A|new")])
     assert found.drop("method").schema == known.schema
     assert found.select(KEYS).row(0) == ("s1", "A|new")

@@ -15,7 +15,7 @@ from data.warehouse import known_at_morning
 from models import backtest, conformal, forecaster, levels
 from models.backtest import TrainingData, fold_cutoffs
 from models.baselines import MOVING_AVERAGE, SEASONAL_NAIVE, SEASONAL_SMOOTHING
-from models.cold_start import analogue_features
+from models.cold_start import Known, analogue_features
 from models.dataset import training_cutoffs
 from models.explain import OTHER, group_of
 from models.forecaster import LIGHTGBM, Forecaster, HorizonTooLong, Manifest
@@ -264,7 +264,7 @@ def test_a_new_series_is_forecast_from_analogues_with_wider_intervals(
 ) -> None:
     model, features = Forecaster.load(saved), newest(training_frames)
     known = features.filter((pl.col("store_id") != "s1") | (pl.col("item_id") != "i1"))
-    lent = analogue_features(known, [("s1", "i1")])
+    lent = analogue_features(Known.of(known), [("s1", "i1")])
     assert lent["method"][0].startswith("analogues: i1 in stores s")
     cold = model.cold_forecast(known, lent, training_frames.plan, 14)
     assert cold.columns == FORECAST and cold.height == 14
@@ -279,7 +279,7 @@ def test_a_new_series_is_ordered_from_the_sum_of_its_guess_with_wider_quantiles(
 ) -> None:
     model, features = Forecaster.load(saved), newest(training_frames)
     known = features.filter((pl.col("store_id") != "s1") | (pl.col("item_id") != "i1"))
-    asked = (known, analogue_features(known, [("s1", "i1")]), training_frames.plan, 14)
+    asked = (known, analogue_features(Known.of(known), [("s1", "i1")]), training_frames.plan, 14)
     cold = model.cold_forecast(*asked)
     sums = model.cold_sum_quantiles(*asked, (0.1, 0.9))
     assert sums["y_hat"][0] == pytest.approx(cold["y_hat"].sum())
