@@ -108,10 +108,9 @@ def _interval_rows(bench: Bench, nodes: pl.DataFrame, best: dict[str, str]) -> l
         low, high = judge.ratio_interval(nodes, [level], OURS, model, seed=bench.settings.seed)[1:]
         origins = judge.origins(nodes, level, [OURS, model])
         below += high < 1 and origins >= judge.LEAST_ORIGINS
-        rows += [
-            row(f"ratio {level}: {model}, interval {side}", f"ratio, {origins} origins", value)
-            for side, value in (("low", low), ("high", high))
-        ]
+        unit = f"ratio to {model}, {origins} origins"
+        rows += [row(f"ratio {level}, interval low", unit, low)]
+        rows += [row(f"ratio {level}, interval high", unit, high)]
     rows.append(row("levels_with_interval_below_1", "levels", below, target=3.0, met=below >= 3))
     return rows
 

@@ -80,8 +80,8 @@ def test_a_ratio_on_few_origins_is_shown_with_their_number_and_counts_for_nothin
         found = point._interval_rows(bench, renamed, {"total": AUTO_ETS, "store": AUTO_ETS})
         return {row["unit"] for row in found[:-1]}, found[-1]["ours"]
 
-    assert counted(8) == ({"ratio, 8 origins"}, 2)
-    assert counted(7) == ({"ratio, 7 origins"}, 0)
+    assert counted(8) == ({f"ratio to {AUTO_ETS}, 8 origins"}, 2)
+    assert counted(7) == ({f"ratio to {AUTO_ETS}, 7 origins"}, 0)
 
 
 def test_the_share_of_the_gap_has_an_interval_and_the_number_of_its_origins(
