@@ -1,9 +1,11 @@
 """A small retailer with known sales, and settings in a folder of the test's own."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +42,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The real stack starts first: its tests take the longest."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_fits() -> Iterator[None]:
+    """What is fitted with the default parameters has few trees, since few rows are made up."""
+    from models import gbm
+
+    few = {"num_iterations": 15, "learning_rate": 0.3, "min_data_in_leaf": 50}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in few.items():
+            patch.setitem(gbm.DEFAULTS, name, value)
+        yield
 
 
 @pytest.fixture
@@ -95,6 +109,28 @@ def series(sales: pl.DataFrame) -> pl.DataFrame:
     return sales.select("store_id", "item_id").unique().sort("store_id", "item_id")
 
 
+@pytest.fixture
+def results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[set[str], set[str]]]:
+    """Benchmarks save to a folder of the test's own, and fill no document.
+
+    Gives, of a result file, the metrics that were saved, and those that only the checkout's has.
+    """
+    from benchmarks import report
+
+    monkeypatch.setattr(report, "fill_documents", lambda: None)
+    folders = report.RESULTS, tmp_path / "results"
+    monkeypatch.setattr(report, "RESULTS", folders[1])
+
+    def metrics(name: str) -> tuple[set[str], set[str]]:
+        rows = (json.loads((f / f"{name}.json").read_text())["rows"] for f in folders)
+        kept, saved = ({row["metric"] for row in found} for found in rows)
+        return saved, kept - saved
+
+    return metrics
+
+
 @pytest.fixture(scope="session")
 def retailer(
     tmp_path_factory: pytest.TempPathFactory, sales_since: Callable[[int, int, int], pl.DataFrame]
@@ -113,10 +149,14 @@ def retailer(
 @pytest.fixture(scope="session")
 def replayed(retailer: Settings) -> "Replay":
     """Two weeks of that retailer, replayed under two policies."""
+    from checks import replay as units
     from checks.policies import policy
-    from checks.replay import replay_of
     from checks.replay_decisions import walk
 
-    replay = replay_of(retailer, LAST_DAY, 2, [policy("always"), policy("gated")])
-    walk(replay, replay.since - timedelta(days=1), replay.end)
+    replay = units.replay_of(retailer, LAST_DAY, 2, [policy("always"), policy("gated")])
+    with pytest.MonkeyPatch.context() as patch:
+        # A killed replay audits its days, and so does that of the deployments' day.
+        for audit in ("audit_sales", "audit_features"):
+            patch.setattr(units, audit, lambda *_: SimpleNamespace(require=lambda _subject: None))
+        walk(replay, replay.since - timedelta(days=1), replay.end)
     return replay

@@ -44,7 +44,18 @@ ELSEWHERE = {
     "python -m docs.build": ("test_docs.py", "reference.fill(page.read_text())"),
     "feast -c feature_repo": ("end_to_end/test_reader_commands.py", "feast_ui"),
 }
-BENCHMARK = "a benchmark: minutes to hours on an idle machine; parts of it have tests of their own"
+# On small data, from what it reads to the rows that it saves.
+SMALL = {
+    "make bench": ("benchmarks/test_replay.py", "pipeline.main()"),
+    "make bench-gates": ("benchmarks/test_small_runs.py", "gates.main("),
+    "make bench-accuracy": ("benchmarks/test_small_runs.py", "accuracy.main([])"),
+    "make bench-accuracy-full": ("benchmarks/test_accuracy_full.py", 'accuracy.main(["full"])'),
+    "python -m benchmarks.accuracy": ("benchmarks/test_small_runs.py", "accuracy.main("),
+    "python -m benchmarks.gates": ("benchmarks/test_small_runs.py", "gates.main("),
+    "python -m benchmarks.replay": ("benchmarks/test_replay.py", "timed.main("),
+}
+ELSEWHERE |= SMALL
+RUNNING = "measures the running stack for minutes to hours; parts of it have tests of their own"
 NOT_RUN = {
     "make test": "it is what runs this",
     "python -m pytest": "a part of what runs this",
@@ -53,18 +64,11 @@ NOT_RUN = {
     "make docs": "needs the group docs; a test finds what is older than its source",
     "make bundle": "packs what `make docs` made",
     "make screenshots": "needs the stack of `make demo` on its usual ports",
-    "make bench": BENCHMARK,
-    "make bench-serving": BENCHMARK,
-    "make bench-soak": BENCHMARK,
-    "make bench-fuzz": BENCHMARK,
-    "make bench-gates": BENCHMARK,
-    "make bench-accuracy": BENCHMARK,
-    "make bench-accuracy-full": BENCHMARK,
-    "python -m benchmarks.accuracy": BENCHMARK,
+    "make bench-serving": RUNNING,
+    "make bench-soak": RUNNING,
+    "make bench-fuzz": RUNNING,
+    "python -m benchmarks.serving": RUNNING,
     "python -m benchmarks.demonstration": "runs `make demo`; a test shortens what one printed",
-    "python -m benchmarks.gates": BENCHMARK,
-    "python -m benchmarks.replay": BENCHMARK,
-    "python -m benchmarks.serving": BENCHMARK,
 }
 
 

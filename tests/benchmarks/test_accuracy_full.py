@@ -9,18 +9,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.accuracy import full, judge, pictures, plan
+from benchmarks import report
+from benchmarks.accuracy import __main__ as accuracy
+from benchmarks.accuracy import full, judge, methods, pictures, plan
 from benchmarks.accuracy.lab import Cell, Lab, Variant
 from benchmarks.accuracy.methods import Bench
 from benchmarks.accuracy.plan import Origins, cells_of, without
 from benchmarks.accuracy.tables import Found, advice
 from benchmarks.rows import Row, plain_row
 from data.settings import Settings
-from feature_repo.build import feature_rows
 from models import gbm
-from models.assembly import needed_cutoffs
 from models.backtest import TrainingData
-from models.dataset import INPUTS, MatrixSpec
+from models.dataset import INPUTS
 
 LAST = date(2017, 8, 6)
 END = date(2017, 9, 10)
@@ -29,18 +29,14 @@ EARLY = Origins(LAST)
 
 
 @pytest.fixture(scope="module")
-def data(sales: pl.DataFrame, plan: pl.DataFrame, series: pl.DataFrame) -> TrainingData:
-    spec = MatrixSpec(tuple(sorted(series["item_id"].unique())), "US", ("12-25",))
-    wanted = {*needed_cutoffs(sales["ds"].min(), LAST, 28, spec.steps)}
-    rows = []
-    for cutoff in sorted(wanted | {*EARLY.weekly, *EARLY.searched}):
-        views = feature_rows(
-            sales, plan, series, cutoff=cutoff, snapshot_id="snap", steps=spec.steps
-        )
-        one = views["demand"].join(views["store_demand"], on="store_id")
-        rows.append(one.with_columns(cutoff=pl.lit(cutoff)))
-    zone = "America/New_York"
-    return TrainingData(END, 28, "snap", pl.concat(rows), sales, plan, spec, sales, zone)
+def settings(
+    sales_since: Callable[[int, int, int], pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Of a retailer whose till file holds 4 stores x 3 items up to the first headline cutoff."""
+    folder = tmp_path_factory.mktemp("retailer")
+    sales_since(253, 4, 3).write_csv(folder / "till.csv")
+    source = {"source": "csv", "source_path": str(folder / "till.csv")}
+    return Settings(state_dir=folder / "state", seed=1, _env_file=None, **source)
 
 
 def lab_of(data: TrainingData, folder: Path) -> Lab:
@@ -48,8 +44,13 @@ def lab_of(data: TrainingData, folder: Path) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return lab_of(data, tmp_path_factory.mktemp("lab"))
+def lab(settings: Settings) -> Lab:
+    return full.prepared(methods.since(settings, min(EARLY.searched)), EARLY)
+
+
+@pytest.fixture(scope="module")
+def data(lab: Lab) -> TrainingData:
+    return replace(lab.data, memory=None)
 
 
 def fast(**what: object) -> Variant:
@@ -132,18 +133,27 @@ def test_a_cell_that_is_on_disk_is_not_made_again(
 
 @pytest.fixture(scope="module")
 def found(
-    lab: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Found, list[Row], Callable[[], Found]]]:
+    lab: Lab, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Found, list[Row], Callable[[], Found], Path]]:
+    """What `make bench-accuracy-full` found, the rows that it saved, and where its pictures are."""
+    folder = tmp_path_factory.mktemp("full")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gbm, "DEFAULTS", FAST)
         base = Variant("defaults", FAST)
         for module in (plan, full):
             patch.setattr(module, "DEFAULTS", base)
-        one = full.run(lab, EARLY, 2)
-        yield one, full.rows_of(one, EARLY), lambda: full.run(lab, EARLY, 2)
+        patch.setattr(full, "TRIALS", 2)
+        patch.setattr(accuracy, "settings_of", lambda _state: settings)
+        patch.setattr(pictures, "FOLDER", folder)
+        patch.setattr(report, "RESULTS", folder)
+        patch.setattr(report, "fill_documents", lambda: None)
+        assert accuracy.main(["full"]) == 0
+        rows = report.read("accuracy-full")["rows"]
+        again = lambda: full.run(lab, EARLY, 2)  # noqa: E731
+        yield again(), rows, again, folder
 
 
-def test_all_tables_come_from_one_run(found: tuple[Found, list[Row], object]) -> None:
+def test_all_tables_come_from_one_run(found: tuple[Found, list[Row], object, Path]) -> None:
     rows = {row["metric"]: row for row in found[1]}
     assert len(rows) == len(found[1])
     assert {f"staleness mean: {k} weeks old" for k in range(2, 13)} < set(rows)
@@ -159,7 +169,7 @@ def test_all_tables_come_from_one_run(found: tuple[Found, list[Row], object]) ->
 
 
 def test_a_finished_run_is_read_and_gives_the_same(
-    found: tuple[Found, list[Row], Callable[[], Found]],
+    found: tuple[Found, list[Row], Callable[[], Found], Path],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -190,15 +200,8 @@ def test_the_advice_is_the_age_before_the_loss_exceeds_what_is_borne() -> None:
     assert (few["ours"], "at that age 0.1% is lost" in str(few["unit"])) == (2, True)
 
 
-def test_every_picture_is_drawn(
-    lab: Lab,
-    found: tuple[Found, list[Row], object],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pictures, "FOLDER", tmp_path)
-    pictures.draw(lab, EARLY, found[0], found[1])
-    drawn = {file.stem.removeprefix("accuracy-") for file in tmp_path.glob("*.png")}
+def test_every_picture_is_drawn(found: tuple[Found, list[Row], object, Path]) -> None:
+    drawn = {file.stem.removeprefix("accuracy-") for file in found[3].glob("*.png")}
     assert drawn == {
         "forecast-against-actuals",
         "error-by-lead",

@@ -1,7 +1,7 @@
 """Worlds change what they say and nothing else; what the gate said of them is counted right."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,38 +10,13 @@ import pytest
 
 from benchmarks import promotion, recall, worlds
 from benchmarks.margins import CLEAN, Week
-from benchmarks.worlds import SHIFTS, THANKSGIVING_WEEK, Base, Shift, world
-from data.schema import KEYS, PLAN, SALES
+from benchmarks.worlds import SHIFTS, THANKSGIVING_WEEK, Shift, world
+from data.schema import KEYS, SALES
+
+from .conftest import FIRST, base
 
 SEED = 3
-FIRST, DAYS = date(2017, 8, 28), 126
 ON = [*KEYS, "ds"]
-
-
-def base(households: int = 60, stores: int = 10, items: int = 4) -> Base:
-    """Every household buys something on every third day in one store; every item is promoted."""
-    rng = np.random.default_rng(0)
-    trips = pl.DataFrame(
-        [
-            {
-                "household": h,
-                "store_id": f"s{h % stores}",
-                "item_id": f"i{i}",
-                "ds": FIRST + timedelta(days=d),
-                "y": float(rng.integers(1, 4 + 4 * i)),
-                "amount": float(rng.integers(2, 9)),
-                "discount": 0.5,
-            }
-            for h in range(households)
-            for d in range(h % 3, DAYS, 3)
-            for i in range(items)
-        ]
-    )
-    days = pl.date_range(FIRST, FIRST + timedelta(days=DAYS), "1d", eager=True).alias("ds")
-    plan = trips.select(KEYS).unique().sort(KEYS).join(days.to_frame(), how="cross")
-    known = datetime(2017, 8, 1, tzinfo=UTC)
-    plan = plan.with_columns(display=2.0, mailer=1.0, known_at=pl.lit(known))
-    return Base(trips, plan.cast(pl.Schema(PLAN)).select(*PLAN))
 
 
 BASE = base()

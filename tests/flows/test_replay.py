@@ -28,7 +28,6 @@ SINCE = date(2017, 8, 20)
 DAY = SINCE + timedelta(weeks=5)
 GATED = policy("gated")
 SERIES = 22 * 2 - 1
-QUICK = {"num_iterations": 15, "learning_rate": 0.3, "min_data_in_leaf": 50}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,6 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def replay(
-    patch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
     sales_since: Callable[[int, int, int], pl.DataFrame],
 ) -> Replay:
@@ -49,8 +47,6 @@ def replay(
     sold = sales_since(275, 22, 2).with_columns(price=pl.when(dearer).then(3.5).otherwise(2.5))
     sold = sold.filter((pl.col("store_id") != "s21") | (pl.col("item_id") != "i1"))
     sold.write_csv(folder / "till.csv")
-    for name, value in QUICK.items():
-        patch.setitem(gbm.DEFAULTS, name, value)
     settings = Settings(
         _env_file=None,
         state_dir=folder / "state",
