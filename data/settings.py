@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     )
 
     replicas: int = Field(
-        default=1, ge=1, description="Processes that answer forecasts, each with half a core."
+        default=1,
+        ge=1,
+        description="Processes that answer forecasts; with two, one that dies costs no answer.",
     )
 
     host: str = Field(default="127.0.0.1", description="Address that every server binds to.")

@@ -131,6 +131,7 @@ def test_ray_takes_no_order_from_who_has_not_its_token(
     running: Settings, demo: str, token: str | None
 ) -> None:
     before = deploy.served_model(running)
+    assert before and before["versions"] == [before["version"]] * running.replicas
     job = {"entrypoint": f"touch {running.state_dir}/intruder"}
     with httpx.Client(
         base_url=running.ray_dashboard_url, headers={"Authorization": token} if token else {}
