@@ -265,6 +265,7 @@ def test_the_model_describes_itself(client: TestClient) -> None:
     body = client.get("/v1/model").json()
     assert body == {
         "version": "1",
+        "versions": ["1"],
         "method": "arithmetic",
         "trained_cutoff": "2017-09-10",
         "horizon": 28,
