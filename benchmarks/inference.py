@@ -104,7 +104,14 @@ def profile_rows(settings: Settings, version: str, *, rounds: int = ROUNDS) -> l
     ]
 
 
-def batch_row(settings: Settings, version: str, series: list[dict[str, str]]) -> Row:
+def batch_row(
+    settings: Settings,
+    version: str,
+    series: list[dict[str, str]],
+    *,
+    rounds: int = 5,
+    seconds: float = 5,
+) -> Row:
     """All series at once from the offline Parquet, against a loop of requests for one each."""
     model = Forecaster.load(settings.champions_dir / version)
     features = newest_offline(settings)
@@ -115,22 +122,24 @@ def batch_row(settings: Settings, version: str, series: list[dict[str, str]]) ->
         plan = pl.read_parquet(snapshot / "plan.parquet")
         model.forecast(features, plan, HORIZON)
 
-    seconds, _ = paired(at_once, lambda: None, rounds=5)
-    ours = [features.height / s for s in seconds]
+    took, _ = paired(at_once, lambda: None, rounds=rounds)
+    ours = [features.height / s for s in took]
     loop = Load(settings.host, settings.serve_port, series)
-    theirs = [capacity(loop, 1, 5) for _ in range(len(ours))]
+    theirs = [capacity(loop, 1, seconds) for _ in range(rounds)]
     more = {"target": 20.0, "more_is_better": True}
     return ratio_row("batch_vs_loop", "series/s", ours, theirs, **more)  # type: ignore[arg-type]
 
 
-def m5_rows(settings: Settings, version: str, *, series: int = M5_SERIES) -> list[Row]:
+def m5_rows(
+    settings: Settings, version: str, *, series: int = M5_SERIES, rounds: int = 3
+) -> list[Row]:
     """As many series as M5 has x 28 days in one process, against the booster on a ready matrix.
 
     Point forecasts. Each side is a process of its own, for its peak memory.
     """
     command = [sys.executable, "-m", "benchmarks.inference", str(settings.state_dir), version]
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "raw": []}
-    for _ in range(3):
+    for _ in range(rounds):
         for side, found in runs.items():
             done = subprocess.run(
                 [*command, side, str(series)], cwd=ROOT, check=True, capture_output=True, text=True

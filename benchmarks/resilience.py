@@ -192,16 +192,19 @@ def overload_rows(settings: Settings, *, seconds: float = 10, rounds: int = 5) -
     ]
 
 
-def soak_rows(settings: Settings, *, minutes: float = 30) -> list[Row]:
-    """Four fifths of the capacity for a long time: failures, and what the replicas grow by."""
+def soak_rows(settings: Settings, *, minutes: float = 30, step: float = 15) -> list[Row]:
+    """Four fifths of the capacity for a long time: failures, and what the replicas grow by.
+
+    `step` is how many seconds lie between two looks at the replicas.
+    """
     _, series = served(settings)
     load = Load(settings.host, settings.serve_port, series)
-    able = capacity(load, CLIENTS, 5)
+    able = capacity(load, CLIENTS, step / 3)
     found = [psutil.Process(pid) for pid in members(settings, REPLICA)]
     memory, files, failed, total = list[float](), list[int](), 0, 0
     end = time.monotonic() + minutes * 60
     while time.monotonic() < end:
-        answers: Answers = rate_run(load, 0.8 * able, 15)
+        answers: Answers = rate_run(load, 0.8 * able, step)
         failed, total = failed + answers.failed, total + len(answers.statuses)
         memory.append(sum(replica.memory_info().rss for replica in found) / 2**20)
         files.append(sum(replica.num_fds() for replica in found))

@@ -44,18 +44,22 @@ ELSEWHERE = {
     "python -m docs.build": ("test_docs.py", "reference.fill(page.read_text())"),
     "feast -c feature_repo": ("end_to_end/test_reader_commands.py", "feast_ui"),
 }
-# On small data, from what it reads to the rows that it saves.
+# On small data, or for a moment; from what it reads to the rows that it saves.
+LIVE = "end_to_end/test_small_benchmarks.py"
 SMALL = {
     "make bench": ("benchmarks/test_replay.py", "pipeline.main()"),
     "make bench-gates": ("benchmarks/test_small_runs.py", "gates.main("),
     "make bench-accuracy": ("benchmarks/test_small_runs.py", "accuracy.main([])"),
     "make bench-accuracy-full": ("benchmarks/test_accuracy_full.py", 'accuracy.main(["full"])'),
+    "make bench-serving": (LIVE, "serving.main([part])"),
+    "make bench-soak": (LIVE, '"soak": '),
+    "make bench-fuzz": (LIVE, '"fuzz": '),
+    "python -m benchmarks.serving": (LIVE, "serving.main("),
     "python -m benchmarks.accuracy": ("benchmarks/test_small_runs.py", "accuracy.main("),
     "python -m benchmarks.gates": ("benchmarks/test_small_runs.py", "gates.main("),
     "python -m benchmarks.replay": ("benchmarks/test_replay.py", "timed.main("),
 }
 ELSEWHERE |= SMALL
-RUNNING = "measures the running stack for minutes to hours; parts of it have tests of their own"
 NOT_RUN = {
     "make test": "it is what runs this",
     "python -m pytest": "a part of what runs this",
@@ -64,10 +68,6 @@ NOT_RUN = {
     "make docs": "needs the group docs; a test finds what is older than its source",
     "make bundle": "packs what `make docs` made",
     "make screenshots": "needs the stack of `make demo` on its usual ports",
-    "make bench-serving": RUNNING,
-    "make bench-soak": RUNNING,
-    "make bench-fuzz": RUNNING,
-    "python -m benchmarks.serving": RUNNING,
     "python -m benchmarks.demonstration": "runs `make demo`; a test shortens what one printed",
 }
 
