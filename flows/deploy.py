@@ -109,19 +109,20 @@ def go_back(settings: Settings, version: str, why: str) -> NoReturn:
     raise DeployFailed(f"Version {version} was rolled back to {back}: {why}.")
 
 
-def take_over(settings: Settings, version: str, *, by_number: bool) -> str:
+def take_over(settings: Settings, version: str, *, why: str | None) -> str:
     """Swaps the API to an exported version and watches it; the caller has the turn.
 
-    Where nothing answered before, only faults count: there is no time to compare with.
+    With `why`, the alias `champion` moves for that reason. Where nothing answered before, faults
+    alone count: there is no time to compare with.
     Raises DeployFailed when it does not come to serve, or is rolled back, and RegistryUnreachable
     when it serves and passed its watch, but the alias of one that was named was not moved.
     """
     since, before = datetime.now(UTC), rollout.observe(settings)
     swap_or_stay(settings, version)
     unmoved: registry.RegistryUnreachable | None = None
-    if by_number:
+    if why is not None:
         try:
-            registry.promote(settings, version, at=since, why="deployed by its number")
+            registry.promote(settings, version, at=since, why=why)
         except registry.RegistryUnreachable as error:
             unmoved = error  # nobody has watched the version yet
     seen = watched(settings, version, before, since)
@@ -135,16 +136,17 @@ def take_over(settings: Settings, version: str, *, by_number: bool) -> str:
 
 
 @flow(flow_run_name="deploy")
-def deploy(version: int | None = None) -> str:
+def deploy(version: int | None = None, reason: str = "deployed by its number") -> str:
     """Serves a registered model without dropping a request; one that fails there is taken back.
 
     Args:
         version: a registered version, tried by golden requests first; empty takes the champion.
+        reason: why that version; kept in the history of the champion.
     """
     settings = Settings()
     if version:
         require_golden(settings, export(settings, str(version)))
     with changing(settings, "the deployment deploy"):
         exported = str(version) if version else export(settings, None)
-        message = take_over(settings, exported, by_number=version is not None)
+        message = take_over(settings, exported, why=reason if version else None)
     return done(message=message, data=exported)

@@ -43,7 +43,8 @@ def retrain(reason: str = "scheduled retraining") -> GateDecision:
             fall_back("; ".join(decision.reasons), seen.evidence.decay.lost)
         except DeployFailed as error:
             failed = error
-    if decision.train and train(promote=decision.outcome != "alert", by_age=decision.by_age):
+    promote = decision.outcome != "alert"
+    if decision.train and train(promote=promote, by_age=decision.by_age, reason=reason):
         deploy()
     if failed:
         raise failed

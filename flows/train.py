@@ -125,6 +125,7 @@ def train(
     seconds: int | None = None,
     promote: bool = True,
     by_age: bool = False,
+    reason: str = "by hand",
 ) -> str | None:
     """Trains a model on everything known and promotes it if the gate says so.
 
@@ -133,6 +134,7 @@ def train(
         seconds: time limit of the search; empty takes the setting.
         promote: off leaves a new model as challenger whatever the evidence (shadow).
         by_age: the age of the champion alone asked for it: no worse is then good enough.
+        reason: why a model is trained now; kept with the decision.
     """
     settings = Settings()
     with writing():
@@ -148,7 +150,7 @@ def train(
     decision = replace(decision, measurements=measured)
     if faults := rehearsal.faults:
         decision = replace(decision, outcome="hold", reasons=(*faults, *decision.reasons))
-    subject = f"promotion of version {version}"
+    subject = f"promotion of version {version}, trained: {reason}"
     keep(settings, decision, subject)
     promoted = promote and decision.outcome == "pass"
     if promoted:

@@ -21,6 +21,7 @@ from data.settings import ROOT, Settings
 from data.warehouse import as_utc
 from models import forecaster
 from models.backtest import TrainingData
+from models.card import card
 from models.dataset import INPUTS
 from models.forecaster import LIGHTGBM, Forecaster, Manifest, NoChampion, OtherCode
 from models.plots import training_figures
@@ -102,7 +103,8 @@ def register(settings: Settings, training: Training, data: TrainingData) -> str:
             version = _add_version(client, run, training, data)
         for key, value in _tags(training).items():
             client.set_model_version_tag(MODEL, version, key, value)
-        client.update_model_version(MODEL, version, description=f"Run {run.info.run_id}")
+        run_url = f"{settings.mlflow_url}/#/experiments/{experiment}/runs/{run.info.run_id}"
+        client.update_model_version(MODEL, version, description=card(training.manifest, run_url))
     return version
 
 
@@ -342,9 +344,3 @@ def load(settings: Settings, version: str | None = None) -> Forecaster:
     if version is None or not (folder / forecaster.DIGESTS).exists():
         folder = export(settings, version).folder
     return Forecaster.load(folder)
-
-
-def backtest_of(settings: Settings, version: str) -> dict[str, float]:
-    """The holdout figures that a version was registered with."""
-    text = (settings.champions_dir / version / forecaster.MANIFEST).read_text()
-    return dict(json.loads(text)["backtest"])

@@ -131,11 +131,11 @@ def test_a_version_by_number_that_does_not_come_to_serve_moves_no_alias(done: li
 def test_a_version_by_number_answers_golden_requests_before_anybody_gets_its_answers(
     done: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow.deploy.fn(version=3)
+    flow.deploy.fn(version=3, reason="it knows the new stores")
     assert done == [
         ("golden", "3", "s1"),
         ("serve", "3"),
-        ("promote", "3", "deployed by its number"),
+        ("promote", "3", "it knows the new stores"),
     ]
     done.clear()
     faulty = Tried(0, ("it raises: RuntimeError: no such leaf",), 0.0, None, 0.0, None)

@@ -21,11 +21,17 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     decay = SimpleNamespace(lost=LOST, weeks=weeks, naive_weeks=2)
     seen = SimpleNamespace(evidence=SimpleNamespace(decay=decay))
     decided = SimpleNamespace(outcome="fall_back", reasons=("2 weeks",), train=True, by_age=False)
+
+    def train(*, reason: str, **asked: bool) -> str:
+        assert reason == "scheduled retraining"
+        did.append(("train", asked))
+        return "9"
+
     monkeypatch.setattr(flow, "monitor", lambda **_: seen)
     monkeypatch.setattr(flow, "decide", lambda _seen: decided)
     monkeypatch.setattr(flow, "keep", lambda *_: did.append("keep"))
     monkeypatch.setattr(flow, "fall_back", lambda *given: did.append(("fall_back", *given)))
-    monkeypatch.setattr(flow, "train", lambda **asked: did.append(("train", asked)) or "9")
+    monkeypatch.setattr(flow, "train", train)
     monkeypatch.setattr(flow, "deploy", lambda: did.append("deploy"))
     return did
 

@@ -105,6 +105,14 @@ def test_a_fault_in_a_rehearsal_holds_the_version_and_moves_no_champion(
     assert kept.measurements[f"{trial} units"] is None  # as JSON has no NaN
 
 
+def test_why_a_model_was_trained_is_kept_with_the_decision(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "keep", lambda _s, _kept, subject: done.append(subject))
+    flow.train.fn(reason="new stores")
+    assert "promotion of version 9, trained: new stores" in done
+
+
 def test_in_shadow_the_best_version_is_not_promoted(done: list[Any]) -> None:
     assert flow.train.fn(promote=False).data is None
     assert done[:6] == ASKED and done[6].outcome == "pass" and done[7:] == []
