@@ -24,6 +24,8 @@ class Fuzzed:
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    sequences: Counter[str] = field(default_factory=Counter)
+    """Operations that were tried after another one."""
 
     @property
     def cases(self) -> int:
@@ -37,6 +39,8 @@ class Fuzzed:
 
 def fuzz(api: FastAPI, examples: int) -> Fuzzed:
     """Up to `examples` cases per operation and mode; fewer where there are not so many.
+
+    Then a quarter as many sequences, each operation after another on what that one answered.
 
     Each answer has to be of a documented status and content type and fit its schema; one to a
     request that does not fit the document has to be a refusal.
@@ -52,29 +56,50 @@ def fuzz(api: FastAPI, examples: int) -> Fuzzed:
     for result in operations:
         for mode in MODES:
             _try_operation(result.ok(), mode, examples, found)
+    _try_sequences(schema, max(1, examples // 4), found)
     return found
 
 
-def _try_operation(operation: Any, mode: GenerationMode, examples: int, found: Fuzzed) -> None:
-    quick = settings(
+def _quick(examples: int, steps: int = 50) -> settings:
+    return settings(
         max_examples=examples,
         deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
+        stateful_step_count=steps,
     )
 
-    @quick
+
+def _try_sequences(schema: Any, examples: int, found: Fuzzed) -> None:
+    """Schemathesis' own state machine; it reads from the document what may follow what."""
+
+    class Sequences(schema.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, _case: Any) -> dict[str, Any]:
+            return {"headers": LOCAL}
+
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            found.sequences[case.operation.label] += 1
+            _judge(case, response, found)
+
+    Sequences.run(settings=_quick(examples, steps=6))
+
+
+def _judge(case: Any, answer: Any, found: Fuzzed) -> None:
+    found.statuses[answer.status_code] += 1
+    try:
+        case.validate_response(answer, checks=CHECKS)
+    except (Failure, FailureGroup) as error:
+        said = " ".join(str(error).split())[:600]
+        found.wrong.append(f"{case.operation.label} {answer.status_code}: {said}")
+
+
+def _try_operation(operation: Any, mode: GenerationMode, examples: int, found: Fuzzed) -> None:
+    @_quick(examples)
     @given(case=operation.as_strategy(generation_mode=mode))
     def one(case: Any) -> None:
-        answer = case.call(headers=LOCAL)
-        found.statuses[answer.status_code] += 1
-        try:
-            case.validate_response(answer, checks=CHECKS)
-        except (Failure, FailureGroup) as error:
-            said = " ".join(str(error).split())[:600]
-            found.wrong.append(f"{operation.label} {answer.status_code}: {said}")
+        _judge(case, case.call(headers=LOCAL), found)
 
     try:
         one()

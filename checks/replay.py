@@ -97,6 +97,8 @@ class Day:
 def replay_of(settings: Settings, since: date, weeks: int, policies: Iterable[Policy]) -> Replay:
     """A replay on state of its own: the folder's name holds all that a result depends on.
 
+    Of a source's files that is their size and time, of what lies elsewhere nothing.
+
     Copies what the warehouse of `settings` holds, if there is one, and has it open for that second.
     Raises WarehouseBusy, and ValueError when nothing was known of `since` on its morning.
     """
@@ -139,7 +141,33 @@ def _digest(settings: Settings, arrived: pl.DataFrame) -> str:
         for file in sorted(f for f in files if ROOT / "data" / "state" not in f.parents):
             digest.update(file.read_bytes())
     digest.update(arrived.write_csv().encode())
+    at = Path(settings.source_path or "none")
+    files = at.rglob("*") if at.is_dir() else at.parent.glob(at.name)
+    for file in sorted(files):
+        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def with_sales(replay: Replay) -> Replay:
+    """The replay without days that the source has no row of: nothing was sold then.
+
+    Raises ValueError, with the weeks that fit, when its sales end before the replay does.
+    """
+    settings, held = replay.settings, replay.held
+    with connect(settings) as con:
+        last = sources.days_available(con, settings, settings.source)[1]
+        last = max(last, held or last)
+        if replay.end > last:
+            fit = max(0, (last - replay.since).days - AHEAD + 1) // 7
+            raise ValueError(
+                f"A replay of {replay.weeks} weeks from {replay.since} needs sales up to "
+                f"{replay.end}, and there are some up to {last}: {fit} weeks fit; ask for so many, "
+                "or begin earlier."
+            )
+        due = [(ds, ds) for ds in replay.days if ds > max(replay.since, held or replay.since)]
+        sold = intake.with_rows(con, settings, settings.source, [*due])
+    silent = {ds for _, ds in due} - {ds for _, ds in sold}
+    return replace(replay, absent=replay.absent | silent)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -2,13 +2,15 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
 
 from checks import replay_report
 from checks.policies import policy
-from checks.replay import Replay, replay_of
+from checks.replay import Replay, replay_of, with_sales
 from checks.replay_decisions import walk
 from checks.replay_results import Results, results
 from data.settings import Settings
@@ -57,7 +59,9 @@ def log(settings: Settings, found: Results, files: list[Path]) -> str:
 
 @flow(flow_run_name="replay, {weeks} weeks")
 def replay(
-    since: date | None = None, weeks: int = 12, policies: list[str] = POLICIES
+    since: date | None = None,
+    weeks: Annotated[int, Field(ge=1)] = 12,
+    policies: Annotated[list[str], Field(min_length=1)] = POLICIES,
 ) -> dict[str, str]:
     """Shows what each policy of retraining would have given and cost, on your own history.
 
@@ -68,7 +72,7 @@ def replay(
     """
     settings = Settings()
     start = since or settings.first_cutoff
-    history = replay_of(settings, start, weeks, [policy(name) for name in policies])
+    history = with_sales(replay_of(settings, start, weeks, [policy(name) for name in policies]))
     for week in range(weeks + 1):
         play(history, week)
     found = judge(history)

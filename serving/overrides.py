@@ -79,8 +79,12 @@ def _keep(source: Source, override: Override, now: datetime) -> None:
 
 
 def listed(source: Source, query: OverridesQuery, now: datetime) -> Overrides:
-    """Published overrides and those taken since, newest first; active until they expire."""
+    """Published overrides and those taken since, newest first; active until they expire.
+
+    Replayed data plays the calendar itself: the morning that it was published for is now.
+    """
     about, folder = source.published.about(), source.settings.overrides_dir
+    now = about["published_at"] if source.settings.mode == "replay" else now
     notes = {path.stem: note for path in folder.glob("*.json") if (note := _noted(path))}
     # After the notes: what another replica removed meanwhile is published.
     rows = publication.scan(source.settings.published_dir, "overrides").collect().to_dicts()

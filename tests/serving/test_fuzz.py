@@ -26,6 +26,7 @@ def test_made_up_requests_get_documented_answers(client: TestClient, state: Path
     assert found.wrong == []
     assert found.server_errors == 0 and found.cases > 100
     assert {200, 404, 422} <= found.statuses.keys()
+    assert len(found.sequences) > 1, "operations follow others on what those answered"
 
 
 json_values = st.recursive(

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from data import publication
 from serving.api.planning import Overrides
+from serving.routes.application import create_api
 
 from .conftest import OVERRIDE
 
@@ -54,6 +55,21 @@ def test_an_override_counts_until_the_instant_it_expires(listed: Any) -> None:
     active = {o.override_id: o.active for o in found.overrides}
     assert {k: active[k] for k in ends} == {"0": False, "1": False, "2": True}
     assert len(active) == 4 and all(active[k] for k in active.keys() - ends)  # the one just taken
+
+
+def test_replayed_days_decide_whether_an_override_of_theirs_counts(
+    service: Any, client: TestClient, listed: Any, state: Path
+) -> None:
+    listed({})
+    today = TestClient(create_api(service), base_url="http://127.0.0.1")  # by the real clock
+
+    def active() -> set[bool]:
+        found = Overrides.model_validate_json(today.get("/v1/overrides").content)
+        return {o.active for o in found.overrides}
+
+    assert active() == {True}
+    service.settings.__dict__["mode"] = "live"
+    assert active() == {False}
 
 
 def test_an_override_of_older_rules_is_still_listed(listed: Any) -> None:
