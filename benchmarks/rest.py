@@ -14,12 +14,14 @@ import httpx
 import lightgbm
 import mlflow
 import numpy as np
+import polars as pl
 
 from benchmarks import pyfunc
 from benchmarks.load import Load, capacity, rate_run
 from benchmarks.rows import Row, ratio_row
 from data.settings import ROOT, Settings
 from models.dataset import INPUTS
+from serving.client import Client
 
 ROUNDS, CLIENTS, SECONDS, WARM_SECONDS = 5, 8, 4.0, 3.0
 SHARE = 0.3  # of the slower side's capacity: the rate at which latency is measured
@@ -77,11 +79,12 @@ def mlflow_serve(settings: Settings, model: Path) -> Iterator[int]:
 
 
 def served(settings: Settings) -> tuple[str, list[dict[str, str]]]:
-    """The served version and 500 series that can be asked for. The stack has to be up."""
-    base = settings.serve_url
-    version = httpx.get(f"{base}/v1/model", timeout=15).raise_for_status().json()["version"]
-    page = httpx.get(f"{base}/v1/series", params={"limit": 500}, timeout=15).raise_for_status()
-    return str(version), page.json()["series"]
+    """The served version and 500 series that it has learnt. The stack has to be up."""
+    with Client(settings.serve_url) as api:
+        listed = api.series()
+    learnt = listed.filter(~pl.col("cold")).select("store_id", "item_id").head(500).to_dicts()
+    found = httpx.get(f"{settings.serve_url}/v1/model", timeout=15).raise_for_status().json()
+    return str(found["version"]), learnt
 
 
 def rest_rows(

@@ -13,6 +13,7 @@ from data.warehouse import SQL_DIR, Connection, as_utc, query
 TABLES = (
     "contract_results",
     "forecasts",
+    "cold_forecasts",
     "served_forecasts",
     "scores",
     "forecast_scores",

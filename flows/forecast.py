@@ -9,35 +9,45 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from data import ledger
 from data.schema import FEATURE_SERVICE
 from data.settings import Settings
-from data.warehouse import connect
+from data.warehouse import connect, transaction
 from flows.materialize import take_snapshot
 from flows.publication import publish_tables
 from flows.slots import clock, done, writing
 from models import registry
-from models.batch import batch_forecasts, plan_gaps
+from models.batch import Cold, batch_forecasts, cold_forecasts, plan_gaps
 
 
 @task
-def issue(settings: Settings, snapshot: str) -> tuple[pl.DataFrame, str]:
-    """Forecasts of the champion and of every baseline from the snapshot's cutoff, by `method`."""
+def issue(settings: Settings, snapshot: str) -> tuple[pl.DataFrame, Cold, str]:
+    """Forecasts of the champion and of every baseline from the snapshot's cutoff, by `method`.
+
+    Then those of the series that no training chose, and the champion's version.
+    """
     champion = registry.load(settings)
     rows = batch_forecasts(settings, snapshot, champion)
+    cold = cold_forecasts(settings, snapshot, champion)
     method = pl.col("model").replace({champion.version: champion.method})
-    return rows.with_columns(method=method), champion.version
+    return rows.with_columns(method=method), cold, champion.version
 
 
 @task
-def write(settings: Settings, forecasts: pl.DataFrame, snapshot_id: str) -> int:
-    """Adds the forecasts to the ledger, once per model and cutoff."""
+def write(settings: Settings, forecasts: pl.DataFrame, cold: Cold, snapshot_id: str) -> int:
+    """Adds the forecasts to the ledger, once per model and cutoff; returns rows of `forecasts`."""
     cutoff: date = forecasts["cutoff"][0]
     with connect(settings) as con:
         known = [m for m in forecasts["model"].unique() if ledger.is_issued(con, cutoff, m)]
-        rows = forecasts.filter(~pl.col("model").is_in(known)).with_columns(
-            snapshot_id=pl.lit(snapshot_id),
-            feature_service=pl.lit(FEATURE_SERVICE),
-            issued_at=pl.lit(clock(settings, con)[1]),
+        stamp = {
+            "snapshot_id": pl.lit(snapshot_id),
+            "feature_service": pl.lit(FEATURE_SERVICE),
+            "issued_at": pl.lit(clock(settings, con)[1]),
+        }
+        rows, others = (
+            f.filter(~pl.col("model").is_in(known)).with_columns(**stamp)
+            for f in (forecasts, cold.rows)
         )
-        return ledger.append(con, "forecasts", rows) if rows.height else 0
+        with transaction(con):
+            ledger.append(con, "cold_forecasts", others)
+            return ledger.append(con, "forecasts", rows) if rows.height else 0
 
 
 @flow(flow_run_name="forecast")
@@ -46,8 +56,8 @@ def forecast() -> int:
     settings = Settings()
     with writing():
         snapshot = take_snapshot(settings)
-        forecasts, version = issue(settings, str(snapshot))
-        written = write(settings, forecasts, snapshot.name)
+        forecasts, cold, version = issue(settings, str(snapshot))
+        written = write(settings, forecasts, cold, snapshot.name)
         publish_tables(settings, snapshot)
     own = forecasts.filter(pl.col("model") == version)
     daily = own.group_by("ds").agg(units=pl.col("y_hat").sum().round(0)).sort("ds")
@@ -63,8 +73,9 @@ def forecast() -> int:
         lacking += f"; {cells.height} planned cells without a number count as 0, see plan-gaps"
         table = cells.with_columns(pl.col("ds").cast(pl.String)).to_dicts()
         create_table_artifact(key="plan-gaps", table=table, description="Cells without a number")
+    others = f"{cold.series} more by what is like them, {cold.without} not at all"
     return done(
         message=f"{series} series x {settings.horizon} steps from {own['cutoff'][0]}, "
-        f"{kept}{lacking}",
+        f"{others}, {kept}{lacking}",
         data=written,
     )

@@ -1,16 +1,19 @@
 """Forecasts of all series at once, with the baselines beside them."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from data.schema import FORECAST, KEYS
+from data.schema import FORECAST, KEYS, PLAN
 from data.settings import Settings
 from data.steps import Steps
 from models.assembly import features_as_known, matrix_spec, read_snapshot
 from models.baselines import baseline_forecasts
+from models.beside import beside
+from models.cold_start import Known, analogue_features
 from models.dataset import history
 from models.forecaster import Forecaster
 from models.grid import missing_cells, unplanned_steps
@@ -33,6 +36,40 @@ def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> p
     ]
     baselines = baseline_forecasts(features, dense, settings.horizon, spec)
     return pl.concat([*own, baselines], how="diagonal")
+
+
+@dataclass(frozen=True)
+class Cold:
+    """Forecasts of series that no training chose: columns FORECAST, `model` and `method`.
+
+    `method` names the analogues. `without` is the number of series that have no forecast.
+    """
+
+    rows: pl.DataFrame
+    without: int
+
+    @property
+    def series(self) -> int:
+        """How many series are forecast."""
+        return self.rows.select(KEYS).n_unique()
+
+
+def cold_forecasts(settings: Settings, snapshot: str, model: Forecaster) -> Cold:
+    """Forecasts of a snapshot's other series, from what is like them and from their own days."""
+    folder = Path(snapshot)
+    _, cutoff, sales, series = read_snapshot(folder)
+    days = settings.series_active_days
+    found = beside(sales.lazy(), series, active_days=days, steps=settings.steps)
+    known = features_as_known(settings, series, [cutoff])
+    plan = pl.DataFrame(schema=pl.Schema(PLAN))
+    guessed = analogue_features(Known.of(known), list(found.own[KEYS].iter_rows()), found.own)
+    if guessed.is_empty():
+        rows = model.forecast(known.head(1), plan, 1).clear()
+    else:
+        rows = model.cold_forecast(known, guessed.drop("method"), plan, model.horizon)
+    said = guessed.select(*KEYS, "method")
+    rows = rows.join(said, on=KEYS, maintain_order="left")
+    return Cold(rows.with_columns(model=pl.lit(model.version)), len(found.without))
 
 
 def digest(forecasts: pl.DataFrame) -> str:

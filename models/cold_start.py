@@ -14,8 +14,8 @@ from models.metrics import DEPARTMENT
 
 ANALOGUES = 10  # at most, the likest first
 NAMED = 3  # of them in the text of a method
-SHORT_DAYS = 56  # a younger series is forecast from its own history and its analogues'
-TRUSTED_DAYS = 28  # of own sales, that count for as much as the analogues
+SHORT_DAYS = 56  # a series that was not chosen is new for so long after its first sale
+TRUSTED_DAYS = 28  # since its first one, after which its own days count as much as analogues
 JUDGED = 400  # known series that are hidden to see how far analogues miss
 SEED = 1
 LEVEL = f"mean_{max(WINDOWS)}"
@@ -161,17 +161,22 @@ def _like_items(known: Known, store_id: str, item_id: str) -> _Analogues | None:
     )
 
 
-def analogue_features(known: Known, wanted: Sequence[tuple[str, str]]) -> pl.DataFrame:
+def analogue_features(
+    known: Known, wanted: Sequence[tuple[str, str]], own: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Feature rows of series with no or a short history: the columns of `known`, and `method`.
 
-    `wanted` are pairs (store_id, item_id). A row is the weighted mean of its analogues', what is
-    counted in units scaled by the size of the store: the item in like stores, or like items of the
-    store when no other store sells it. A series that is among `known` is not its own analogue: its
-    features are mixed in, by its days of age, when they are fewer than SHORT_DAYS, and not used
-    otherwise, as if it were hidden. Raises NoAnalogue when neither the store nor the item is known.
+    `known` are all chosen series at one cutoff, `wanted` pairs (store_id, item_id), `own` (KEYS,
+    DEMAND_FEATURES) what is known of those that were not chosen (models.beside). A row is the
+    weighted mean of its analogues', what is counted in units scaled by the size of the store: the
+    item in like stores, or like items of the store when no other store sells it. A series that is
+    among `known` is not its own analogue, as if it were hidden. What `own` says is mixed in, the
+    more the longer ago its first day is. Raises NoAnalogue when neither the store nor the item is
+    known.
     """
     values = known.values
     scaled = np.array([c.startswith(IN_UNITS) for c in known.numeric])
+    mine = {} if own is None else _own_rows(own, known.numeric)
     rows = []
     for store_id, item_id in wanted:
         found = _like_stores(known, store_id, item_id) or _like_items(known, store_id, item_id)
@@ -182,18 +187,26 @@ def analogue_features(known: Known, wanted: Sequence[tuple[str, str]]) -> pl.Dat
             )
         borrowed = values[found.rows] * np.where(scaled, found.ratio[:, None], 1.0)
         mean = np.average(borrowed, axis=0, weights=found.weight)
-        own = known.at.get((store_id, item_id))
         method = found.method
-        age = known.rows["age_days"][own] + 1 if own is not None else SHORT_DAYS
-        if own is not None and age < SHORT_DAYS:
-            mean += (values[own] - mean) * age / (age + TRUSTED_DAYS)
-            method = f"{age:.0f} days of own sales and {method}"
+        if (store_id, item_id) in mine:
+            days, sold = mine[store_id, item_id]
+            mixed = mean + (sold - mean) * days / (days + TRUSTED_DAYS)
+            mean = np.where(np.isnan(sold), mean, mixed)
+            method += f", and {days:.0f} {'day' if days == 1 else 'days'} of its own"
         base = known.rows.row(known.of_store.get(store_id, int(found.rows[0])), named=True)
         guessed = dict(zip(known.numeric, mean.tolist(), strict=True))
-        if own is None and store_id in known.stores:  # the store grows by what it begins to sell
+        if (store_id, item_id) not in known.at and store_id in known.stores:
+            # The store grows by what is not among its series.
             base |= {c: base[c] + guessed[of] for c, of in STORE_MEANS if c in base}
         rows.append({**base, **guessed, "store_id": store_id, "item_id": item_id, "method": method})
     return pl.DataFrame(rows, schema={**known.rows.schema, "method": pl.String})
+
+
+def _own_rows(own: pl.DataFrame, numeric: list[str]) -> dict[tuple[str, str], tuple[float, Matrix]]:
+    """Days since the first one, and the features with NaN for null, of each series."""
+    values = own.select(pl.col(numeric).fill_null(np.nan)).to_numpy()
+    keys = own.select(*KEYS, "age_days").iter_rows()
+    return {(s, i): (age + 1, row) for (s, i, age), row in zip(keys, values, strict=True)}
 
 
 def hidden(known: pl.DataFrame) -> pl.DataFrame:
@@ -201,15 +214,10 @@ def hidden(known: pl.DataFrame) -> pl.DataFrame:
 
     In what is known of their store, the guess takes the place of their own units. For the backtest.
     """
-    rows = analogue_features(Known.of(_aged(known)), known.select(KEYS).rows())
+    rows = analogue_features(Known.of(known), known.select(KEYS).rows())
     return rows.with_columns(
         (pl.col(c) - known[of] + pl.col(of)).clip(0) for c, of in STORE_MEANS if c in known.columns
     )
-
-
-def _aged(known: pl.DataFrame) -> pl.DataFrame:
-    """The rows with ages at which nothing of their own is mixed in."""
-    return known.with_columns(age_days=pl.max_horizontal("age_days", pl.lit(float(SHORT_DAYS))))
 
 
 def level_error(known: pl.DataFrame, calibration: Calibration) -> list[float]:
@@ -218,8 +226,7 @@ def level_error(known: pl.DataFrame, calibration: Calibration) -> list[float]:
     From up to JUDGED known series, drawn by SEED, each hidden in turn.
     """
     drawn = known.sample(min(JUDGED, known.height), seed=SEED)
-    hidden_ones = drawn.select(KEYS).rows()
-    guessed = analogue_features(Known.of(_aged(known)), hidden_ones)[LEVEL].to_numpy()
+    guessed = analogue_features(Known.of(known), drawn.select(KEYS).rows())[LEVEL].to_numpy()
     error = (guessed - drawn[LEVEL].to_numpy()) ** 2
     tier = calibration.tiers(guessed)
     everything = float(error.sum() / max((guessed**2).sum(), 1e-9))

@@ -13,6 +13,7 @@ from feature_repo.store import StaleFeatures, newest_offline
 from models.assembly import features_as_known, read_snapshot
 from models.baselines import PUBLISHED
 from models.batch import batch_forecasts, digest
+from models.beside import beside
 from models.cold_start import Known, analogue_features
 from models.forecaster import Forecaster
 
@@ -45,11 +46,12 @@ def forecast_as_of(
     """What a model forecasts from a past cutoff and its snapshot, columns FORECAST.
 
     All series that the snapshot has features of, and those of `asked` (store_id, item_id) that
-    were new to it, from their analogues as the API answers them. Raises StaleFeatures when the
-    feature store holds no rows of the cutoff, and FileNotFoundError when the snapshot is gone.
+    it did not learn, from their analogues and own days as the API answers them. Raises
+    StaleFeatures when the feature store holds no rows of the cutoff, and FileNotFoundError when the
+    snapshot is gone.
     """
     folder = settings.snapshots_dir / snapshot_id
-    series = read_snapshot(folder)[3]
+    _, _, sales, series = read_snapshot(folder)
     features = features_as_known(settings, series, [cutoff])
     plan = pl.read_parquet(folder / "plan.parquet")
     made = model.forecast(features, plan, model.horizon)
@@ -62,7 +64,9 @@ def forecast_as_of(
             "the features of that day to issue its forecasts again."
         )
     known = known.with_columns(pl.col("cutoff").str.to_date())
-    lent = analogue_features(Known.of(known), new.rows()).drop("method")
+    days = settings.series_active_days
+    own = beside(sales.lazy(), series, active_days=days, steps=settings.steps).own
+    lent = analogue_features(Known.of(known), new.rows(), own).drop("method")
     return pl.concat([made, model.cold_forecast(known, lent, plan, model.horizon)])
 
 

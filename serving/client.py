@@ -103,7 +103,7 @@ class Client:
         return _forecast_frame(told, [f"{q:g}" for q in quantiles])
 
     def series(self, store_id: str | None = None, search: str | None = None) -> pl.DataFrame:
-        """The series that can be forecast: store_id, item_id, and `cold`, whether they are new."""
+        """The series that can be forecast: store_id, item_id, `cold` if none was learnt of it."""
         asked = {"store_id": store_id, "search": search, "limit": 1000, "cursor": None}
         found, new = list[dict[str, str]](), set[Key]()
         while True:

@@ -1,4 +1,4 @@
-"""Series without a history of their own: features of what is like them, and it is said of what."""
+"""Series that no training chose: features of what is like them, and it is said of what."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,16 +6,18 @@ import polars as pl
 
 from data.schema import KEYS
 from feature_repo.store import UnknownSeries
-from models.cold_start import analogue_features
+from models.beside import Beside
+from models.cold_start import Known, analogue_features
 from serving.snapshots import Key
 from serving.source import Read, Source
 
 
 def read(source: Source, keys: Sequence[Key]) -> Read:
-    """Features of the keys, in their order; those of new series are borrowed from analogues.
+    """Features of the keys, in their order; those of series that no training chose are borrowed.
 
-    A series may be new when its store and its item are known elsewhere; raises UnknownSeries for
-    any other, StaleFeatures when there are no features.
+    They come from analogues, with what they sold themselves mixed in (models.beside). A series
+    that has never been on sale needs a store and an item that are known elsewhere. Raises
+    UnknownSeries for any other, StaleFeatures when there are no features.
     """
     try:
         return source.read(keys)
@@ -24,9 +26,11 @@ def read(source: Source, keys: Sequence[Key]) -> Read:
         if known is None:
             raise
         new = [key for key in keys if key not in known.at]
-        if not new or any(s not in known.stores or i not in known.items for s, i in new):
+        if not new:
             raise
-    guessed = analogue_features(known, new)
+    beside = source.snapshots.beside(known.rows["snapshot_id"][0])
+    _require_like(new, known, beside)
+    guessed = analogue_features(known, new, beside.own)
     method = {(s, i): said for s, i, said in guessed[[*KEYS, "method"]].iter_rows()}
     parts, degraded = [guessed.drop("method")], source.failure
     if others := [key for key in keys if key in known.at]:
@@ -39,13 +43,26 @@ def read(source: Source, keys: Sequence[Key]) -> Read:
     return Read(features, degraded, known.rows, method)
 
 
+def _require_like(new: Sequence[Key], known: Known, beside: Beside) -> None:
+    """Raises UnknownSeries for a series that can't be forecast."""
+    own = set(beside.own.select(KEYS).iter_rows())
+    for store_id, item_id in new:
+        why = beside.without.get((store_id, item_id), "is not known")
+        like = why == "is not known" and store_id in known.stores and item_id in known.items
+        if (store_id, item_id) not in own and not like:
+            raise UnknownSeries(
+                f"Series store_id={store_id!r}, item_id={item_id!r} {why}; "
+                "GET /v1/series lists those that are forecast."
+            )
+
+
 def rows(
     read: Read,
     *,
     make: Callable[[pl.DataFrame], pl.DataFrame],
     guess: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame],
 ) -> pl.DataFrame:
-    """What `make` gives for the features of series with a history, `guess` for those of new ones.
+    """What `make` gives for the features of series that were chosen, `guess` for those of others.
 
     `guess` is also given the features of all series, to see how far guesses miss.
     """

@@ -54,7 +54,7 @@ class Desk:
         self, settings: Settings, reader: Callable[[Settings], ReadFeatures] = feast_reader
     ) -> None:
         self._read = reader(settings)
-        self._snapshots = Snapshots(settings.snapshots_dir, settings.steps)
+        self._snapshots = Snapshots(settings)
 
     def series(self, snapshot_id: str) -> list[Key]:
         """The series of a snapshot, sorted."""
@@ -302,7 +302,7 @@ def shadow(
 
 def _watch_requests(settings: Settings, model: Mapping[str, Any]) -> list[Request]:
     """One series a request, the same ones for every model of the same series."""
-    series = Snapshots(settings.snapshots_dir, settings.steps).series(str(model["snapshot_id"]))
+    series = Snapshots(settings).series(str(model["snapshot_id"]))
     return made_up_requests(series, int(model["horizon"]), WATCH_REQUESTS)
 
 

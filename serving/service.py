@@ -231,12 +231,14 @@ class ForecastService:
             after=after,
             limit=query.limit,
         )
-        new = source.snapshots.new(snapshot_id)
+        others = set(source.snapshots.others(snapshot_id))
         return SeriesPage(
             snapshot_id=snapshot_id,
             count=count,
             series=[Series.model_construct(store_id=s, item_id=i) for s, i in keys],
-            cold=[Series.model_construct(store_id=s, item_id=i) for s, i in keys if (s, i) in new],
+            cold=[
+                Series.model_construct(store_id=s, item_id=i) for s, i in keys if (s, i) in others
+            ],
             next_cursor=encode_cursor(keys[-1]) if more and keys else None,
         )
 

@@ -6,15 +6,14 @@ import json
 from bisect import bisect_left, bisect_right
 from datetime import date
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from data.schema import KEYS, PLAN
-from data.steps import Steps
+from data.settings import Settings
 from feature_repo.store import StaleFeatures
-from models.cold_start import new_series
+from models.beside import Beside, beside
 
 Key = tuple[str, str]
 PLAN_COLUMNS = [c for c in PLAN if c != "known_at"]
@@ -37,25 +36,29 @@ def decode_cursor(cursor: str) -> Key:
 
 
 class Snapshots:
-    """The snapshots in a folder; what never changes on disk is read once and kept."""
+    """The snapshots of a state folder; what never changes on disk is read once and kept."""
 
-    def __init__(self, folder: Path, steps: Steps) -> None:
-        self._folder, self._steps = folder, steps
+    def __init__(self, settings: Settings) -> None:
+        self._folder, self._steps = settings.snapshots_dir, settings.steps
+        self._active_days = settings.series_active_days
         self._series = lru_cache(maxsize=KEPT)(self._read_series)
-        self._new = lru_cache(maxsize=KEPT)(self._read_new)
+        self._beside = lru_cache(maxsize=KEPT)(self._read_beside)
         self._plan = lru_cache(maxsize=KEPT)(self._read_plan)
 
     def series(self, snapshot_id: str) -> list[Key]:
         """The snapshot's series, sorted. Raises StaleFeatures when it is not there."""
         return self._series(snapshot_id)
 
-    def new(self, snapshot_id: str) -> frozenset[Key]:
-        """Series that are new (models.cold_start.new_series): they have no features of their own.
+    def beside(self, snapshot_id: str) -> Beside:
+        """Series that are not the snapshot's and have sold (models.beside).
 
-        Others that were not chosen are left out: forecasts answer them all the same (serving.cold).
         Raises StaleFeatures when the snapshot is not there.
         """
-        return self._new(snapshot_id)
+        return self._beside(snapshot_id)
+
+    def others(self, snapshot_id: str) -> list[Key]:
+        """Those of them that can be forecast, sorted."""
+        return list(self.beside(snapshot_id).own[KEYS].iter_rows())
 
     def has_like(self, snapshot_id: str, key: Key) -> bool:
         """Whether both the store and the item of a series are among the snapshot's series."""
@@ -71,8 +74,11 @@ class Snapshots:
         after: Key | None,
         limit: int,
     ) -> tuple[list[Key], int, bool]:
-        """Up to `limit` series after a key, how many match on all pages, and if some follow."""
-        matching = sorted([*self.series(snapshot_id), *self.new(snapshot_id)])
+        """Up to `limit` series after a key, how many match on all pages, and if some follow.
+
+        They are all that are forecast, those that no training chose among them.
+        """
+        matching = sorted([*self.series(snapshot_id), *self.others(snapshot_id)])
         if store_id is not None:
             matching = [key for key in matching if key[0] == store_id]
         if search is not None:
@@ -119,10 +125,10 @@ class Snapshots:
         frame = self._read(snapshot_id, "series.parquet", KEYS)
         return [(row[0], row[1]) for row in frame.sort(KEYS).iter_rows()]
 
-    def _read_new(self, snapshot_id: str) -> frozenset[Key]:
+    def _read_beside(self, snapshot_id: str) -> Beside:
         series = pl.DataFrame(self.series(snapshot_id), schema=KEYS, orient="row")
-        found = new_series(self.scan(snapshot_id, "sales.parquet"), series)
-        return frozenset((s, i) for s, i in found.select(KEYS).iter_rows())
+        sales = self.scan(snapshot_id, "sales.parquet")
+        return beside(sales, series, active_days=self._active_days, steps=self._steps)
 
     def _read_plan(
         self, snapshot_id: str

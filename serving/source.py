@@ -151,7 +151,7 @@ class Source:
     def of(cls, state_dir: str, reader: Callable[[Settings], ReadFeatures]) -> "Source":
         """The source of a state folder; nothing is read yet."""
         settings = Settings(state_dir=Path(state_dir))
-        snapshots = Snapshots(settings.snapshots_dir, settings.steps)
+        snapshots = Snapshots(settings)
         published = Published(settings, snapshots)
         return cls(settings, reader(settings), snapshots, published, Spool(settings.spool_dir))
 

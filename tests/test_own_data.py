@@ -12,20 +12,22 @@ from fastapi.testclient import TestClient
 import demo
 from benchmarks.accuracy.retailers import KINDS, Kind, settings_of
 from checks import intake
+from data.schema import KEYS
 from data.settings import Settings
 from data.snapshots import snapshot
 from data.warehouse import Connection, connect, known_at_morning, query
 from feature_repo import store
 from flows import ingest
 from models.assembly import training_data, write_features
-from models.batch import batch_forecasts
+from models.batch import batch_forecasts, cold_forecasts
 from models.forecaster import Forecaster, save
 from models.training import refit
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
 FAST: dict[str, object] = {"objective": "poisson", "num_iterations": 40, "num_leaves": 8}
-WEEKLY = replace(KINDS[0], stores=2, items=4, days=588)
+LATELY = {"series_active_days": 56}
+WEEKLY = replace(KINDS[0], stores=2, items=4, days=588, settings=KINDS[0].settings | LATELY)
 SUNDAY = 7
 SMALL = replace(KINDS[1], stores=4, items=6, days=120)
 Make = Callable[[Kind], Settings]
@@ -45,12 +47,22 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     def make(kind: Kind) -> Settings:
         given = settings_of(kind, tmp_path / "files")
         settings = Settings(state_dir=tmp_path / "state", _env_file=None, **given)
-        for name in ("frequency", "horizon", "first_cutoff"):
+        for name in ("frequency", "horizon", "first_cutoff", "series_active_days"):
             monkeypatch.setenv(f"SHELFCAST_{name.upper()}", str(getattr(settings, name)))
         monkeypatch.setenv("SHELFCAST_CLOSED_DAYS", "[]")
         return settings
 
     return make
+
+
+def add(settings: Settings, rows: list[tuple[str, str, int]]) -> None:
+    """Adds weeks of ten units to the retailer's file, so many weeks before the first cutoff."""
+    sold = pl.read_csv(settings.source_path, try_parse_dates=True)
+    cutoff, ten = settings.first_cutoff, {"y": 10, "price": 2.5}
+    more = [
+        {"store_id": s, "item_id": i, "ds": cutoff - timedelta(weeks=k), **ten} for s, i, k in rows
+    ]
+    pl.concat([sold, pl.DataFrame(more)], how="diagonal_relaxed").write_csv(settings.source_path)
 
 
 def serve(settings: Settings) -> TestClient:
@@ -78,20 +90,31 @@ def test_weeks_go_from_a_file_through_the_feature_store_to_answers_and_the_demo(
     own: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = own(WEEKLY)
+    add(settings, [("s0", "d0|late", k) for k in (0, 1)] + [("s1", "d0|gone", k) for k in (9, 10)])
     (settings.state_dir / "champions").mkdir(parents=True)
     client = serve(settings)
     weeks = settings.steps.ahead(settings.first_cutoff, 8)
     (folder,) = settings.snapshots_dir.iterdir()
     champion = Forecaster.load(settings.champions_dir / "1")
     issued = batch_forecasts(settings, str(folder), champion)
-    batch = issued.filter((pl.col("model") == "1") & (pl.col("item_id") == "d1|i1"))
-    assert batch["ds"].unique().sort().to_list() == weeks
-
-    series = {"store_id": "s0", "item_id": "d1|i1"}
+    series = issued.select(KEYS).row(0, named=True)
+    is_it = pl.all_horizontal(pl.col(k) == v for k, v in series.items())
+    batch = issued.filter(is_it & (pl.col("model") == "1"))
+    assert batch["ds"].to_list() == weeks
     (answer,) = client.post("/v1/forecasts", json={"series": [series]}).json()["forecasts"]
-    assert [d["y_hat"] for d in answer["days"]] == pytest.approx(
-        batch.filter(pl.col("store_id") == "s0")["y_hat"].to_list()
-    )
+    assert [d["y_hat"] for d in answer["days"]] == pytest.approx(batch["y_hat"].to_list())
+
+    cold = cold_forecasts(settings, str(folder), champion)
+    assert cold.series + cold.without + issued.select(KEYS).n_unique() == 10
+    late = {"store_id": "s0", "item_id": "d0|late"}
+    made = cold.rows.filter(pl.col("item_id") == "d0|late")
+    (guessed,) = client.post("/v1/forecasts", json={"series": [late]}).json()["forecasts"]
+    assert [d["y_hat"] for d in guessed["days"]] == pytest.approx(made["y_hat"].to_list())
+    assert {guessed["method"]} == set(made["method"])
+    assert guessed["method"].endswith("in store s0, and 8 days of its own")
+    gone = client.post("/v1/forecasts", json={"series": [{"store_id": "s1", "item_id": "d0|gone"}]})
+    assert gone.status_code == 404 and "has sold nothing since" in gone.json()["detail"]
+
     order = {"series": [{**series, "on_hand": 0}], "lead_time_days": 2, "service_level": 0.9}
     assert client.post("/v1/orders", json=order).json()["until"] == str(weeks[1])
 

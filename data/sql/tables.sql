@@ -46,6 +46,10 @@ CREATE TABLE IF NOT EXISTS forecasts (
 -- How the model forecasts, such as lightgbm or seasonal naive; NULL in rows from before it was kept.
 ALTER TABLE forecasts ADD COLUMN IF NOT EXISTS method VARCHAR;
 
+-- Those of series that no training chose, by what is like them, which method names. Apart, because
+-- models are judged and compared on the series that were chosen.
+CREATE TABLE IF NOT EXISTS cold_forecasts AS FROM forecasts LIMIT 0;
+
 CREATE TABLE IF NOT EXISTS scores (
     scored_at TIMESTAMPTZ, model VARCHAR, cutoff DATE, level VARCHAR, lead_week INTEGER,
     metric VARCHAR, value DOUBLE, n BIGINT

@@ -87,9 +87,9 @@ class SeriesPage(BaseModel):
     count: int = Field(description="Series that match the filter, on all pages.")
     series: list[Series]
     cold: list[Series] = Field(
-        description="Those of them that began to sell in the last eight weeks: the model did not "
-        "learn them, and they are forecast from what is like them. So is, without being listed, "
-        "every other series whose store and item are known."
+        description="Those of them that the model did not learn, because they sell seldom or are "
+        "new: they are forecast from what is like them and from their own days, as `method` of a "
+        "forecast says."
     )
     next_cursor: str | None = Field(description="Asks for the next page; null on the last one.")
 

@@ -45,7 +45,7 @@ const send = (path, body, options = {}) => ask(path, {
 export const post = async (path, body, options) => (await send(path, body, options)).json();
 export const postForFile = async (path, body) => (await send(path, body)).blob();
 
-/** Every series, page after page, new ones marked `cold`; `each` gets what is there so far. */
+/** Every series, page after page, those with borrowed forecasts marked `cold`; `each` gets what is there so far. */
 export async function allSeries(each) {
   const found = [];
   let cursor = null;

@@ -25,7 +25,7 @@ export function searchBox(choose) {
   let known = [], matches = [], active = -1, complete = false;
 
   function know(series, done) {
-    known = series.map(key => ({ key, parts: `store ${key.store_id} ${key.item_id}${key.cold ? " new" : ""}`.toLowerCase().split(/\s+/) }));
+    known = series.map(key => ({ key, parts: `store ${key.store_id} ${key.item_id}${key.cold ? " borrowed" : ""}`.toLowerCase().split(/\s+/) }));
     complete = done;
     if (!list.hidden) show();
   }
@@ -43,7 +43,7 @@ export function searchBox(choose) {
   function option({ key }, i) {
     return h("li", { id: `found-${i}`, role: "option", "aria-selected": String(i === active),
       onpointerdown: event => { event.preventDefault(); take(i); } },
-    h("span", {}, `Store ${key.store_id}`), h("span", { class: "soft" }, item(key.item_id), key.cold && h("em", { class: "tag" }, "new")));
+    h("span", {}, `Store ${key.store_id}`), h("span", { class: "soft" }, item(key.item_id), key.cold && h("em", { class: "tag" }, "borrowed")));
   }
 
   function note(total) {

@@ -80,13 +80,18 @@ def test_a_hidden_series_does_not_look_at_itself() -> None:
     assert before["store_mean_28"].item() == pytest.approx(50.0)  # its own 16 go, 16 are guessed
 
 
-def test_a_short_history_counts_by_its_days() -> None:
-    known = pl.concat(
-        [without(chain(), "s5", "A|y"), pl.DataFrame([row("s5", "A|y", 40.0, age=6.0)])]
+@pytest.mark.parametrize(("days", "said"), [(1, "1 day"), (28, "28 days"), (200, "200 days")])
+def test_its_own_days_count_the_more_the_longer_ago_the_first_one_is(days: int, said: str) -> None:
+    known = without(chain(), "s5", "A|y")
+    own = pl.DataFrame([row("s5", "A|y", 40.0, age=days - 1)]).with_columns(
+        pl.lit(None, pl.Float64).alias("price_28")
     )
-    found = analogue_features(Known.of(known), [("s5", "A|y")]).row(0, named=True)
-    assert found[LEVEL] == pytest.approx(12 + (40 - 12) * 7 / 35)
-    assert found["method"].startswith("7 days of own sales and analogues: A|y in stores")
+    found = analogue_features(Known.of(known), [("s5", "A|y")], own).row(0, named=True)
+    assert found[LEVEL] == pytest.approx(12 + (40 - 12) * days / (days + 28))
+    assert found["price_28"] == pytest.approx(3.0)  # nothing is known of its own
+    assert found["store_mean_28"] == pytest.approx(50 + found["mean_28"])
+    assert found["method"].startswith("analogues: A|y in stores s6, s4, s7 and 4 more")
+    assert found["method"].endswith(f", and {said} of its own")
 
 
 def test_the_error_of_guessed_levels_widens_the_dispersion() -> None:

@@ -21,7 +21,12 @@ CUTOFF = date(2017, 9, 10)
 NOW = datetime(2017, 9, 11, 12, tzinfo=UTC)
 NEW = {"store_id": "2", "item_id": "MEAT"}
 MEAT = {"store_id": "1", "item_id": "MEAT"}
-GUESS = 6.0 * 15 / 9  # what store 1 sells of MEAT, times what store 2 sells more of GROCERY
+SELDOM = {"store_id": "1", "item_id": "GARDEN"}
+ENDED = {"store_id": "2", "item_id": "GARDEN"}
+NEVER = {"store_id": "2", "item_id": "TOYS"}
+BORROWED = 6.0 * 15 / 9  # what store 1 sells of MEAT, times what store 2 sells more of GROCERY
+GUESS = BORROWED + (2.0 * 2 / 4 - BORROWED) * 4 / (4 + 28)  # it sold 4 units in its 4 days
+SAID = "analogues: MEAT in stores 1, times 1.7 for the size of store 2, and 4 days of its own"
 
 
 @pytest.fixture
@@ -43,6 +48,12 @@ def planner(client: TestClient, state: Path) -> TestClient:
     sold = [(*key, CUTOFF - timedelta(days=k), 5.0, 2.5, NOW) for key in units for k in range(90)]
     sold += [(*NEW.values(), CUTOFF - timedelta(days=k), 2.0, 3.0, NOW) for k in (0, 3)]
     sold += [("9", "MEAT", CUTOFF, 2.0, 3.0, NOW)]  # of a store that nothing else is known of
+    sold += [("9", "TOYS", CUTOFF, 2.0, 3.0, NOW)]  # nor is there more of the item
+    sold += [
+        (*SELDOM.values(), CUTOFF - timedelta(days=k), 7.0, 1.0, NOW) for k in range(0, 90, 14)
+    ]
+    sold += [(*ENDED.values(), CUTOFF - timedelta(days=k), 7.0, 1.0, NOW) for k in range(56, 90)]
+    sold += [(*NEVER.values(), CUTOFF - timedelta(days=k), 0.0, 1.0, NOW) for k in range(90)]
     pl.DataFrame(sold, schema=SALES, orient="row").write_parquet(
         state / "snapshots" / "s1" / "sales.parquet"
     )
@@ -54,8 +65,7 @@ def planner(client: TestClient, state: Path) -> TestClient:
 def test_it_is_forecast_from_its_like_beside_others(planner: TestClient) -> None:
     told = planner.post("/v1/forecasts", json={"series": [NEW, MEAT], "horizon": 2})
     answer = ForecastResponse.model_validate_json(told.content, strict=True)
-    said = "analogues: MEAT in stores 1, times 1.7 for the size of store 2"
-    assert [n.method for n in answer.forecasts] == [said, None]
+    assert [n.method for n in answer.forecasts] == [SAID, None]
     assert [n.days[0].y_hat for n in answer.forecasts] == pytest.approx([GUESS, 20.0])
     assert answer.forecasts[0].cutoff == CUTOFF and answer.snapshot_id == "s1"
 
@@ -80,7 +90,7 @@ def test_drivers_of_it_sum_to_the_guess_and_it_is_said_from_what(planner: TestCl
     told = Explanation.model_validate_json(answer.content, strict=True)
     assert told.y_hat == pytest.approx(GUESS) and told.changed is None
     assert told.base + sum(d.units for d in told.drivers) == pytest.approx(told.y_hat)
-    assert told.analogues == "analogues: MEAT in stores 1, times 1.7 for the size of store 2"
+    assert told.analogues == SAID
 
 
 def test_it_is_ordered_from_the_guess(planner: TestClient) -> None:
@@ -109,22 +119,46 @@ def test_one_that_sold_nothing_yet_has_an_empty_history(planner: TestClient, sta
     others = (pl.col("store_id") != "2") | (pl.col("item_id") != "MEAT")
     pl.read_parquet(path).filter(others).write_parquet(path)
     assert planner.get("/v1/series/2/MEAT/history").json()["days"] == []
-    assert planner.get("/v1/series").json()["cold"] == []
+    assert NEW not in planner.get("/v1/series").json()["series"]
 
 
-def test_it_is_listed_and_found_as_one_that_is_new(planner: TestClient) -> None:
+def test_all_that_have_sold_lately_are_listed_and_borrowed_ones_marked(planner: TestClient) -> None:
     page = SeriesPage.model_validate(planner.get("/v1/series").json())
-    assert [s.model_dump() for s in page.cold] == [NEW] and page.cold[0] in page.series
-    assert page.count == 4
+    cold = [SELDOM, NEW, {**MEAT, "store_id": "9"}]
+    assert [s.model_dump() for s in page.cold] == cold
+    assert page.count == len(page.series) == 6 and all(s in page.series for s in page.cold)
     found = planner.get("/v1/series?search=meat").json()
-    assert (found["series"], found["cold"]) == ([MEAT, NEW], [NEW])
-    first = planner.get("/v1/series?limit=3").json()
-    assert first["count"] == 4 and first["cold"] == []
+    assert (found["series"], found["cold"]) == ([MEAT, *cold[1:]], cold[1:])
+    first = planner.get("/v1/series?limit=4").json()
+    assert first["count"] == 6 and first["cold"] == cold[:1]
     last = planner.get("/v1/series", params={"cursor": first["next_cursor"]}).json()
-    assert last["series"] == last["cold"] == [NEW]
+    assert last["series"] == last["cold"] == cold[1:]
 
 
-@pytest.mark.parametrize("key", [{**NEW, "item_id": "MOON"}, {**MEAT, "store_id": "9"}])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (SELDOM, "analogues: GROCERY, MEAT in store 1, and 85 days of its own"),
+        ({**MEAT, "store_id": "9"}, "analogues: MEAT in stores 1, and 1 day of its own"),
+    ],
+)
+def test_one_that_sold_seldom_or_in_a_new_store_leans_on_its_own_days(
+    planner: TestClient, key: dict[str, str], said: str
+) -> None:
+    (told,) = planner.post("/v1/forecasts", json={"series": [key]}).json()["forecasts"]
+    assert told["method"] == said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (ENDED, f"has sold nothing since {CUTOFF - timedelta(days=56)}; GET /v1/series"),
+        (NEVER, "has never sold anything; GET /v1/series"),
+        ({**NEW, "item_id": "MOON"}, "is not known"),
+        ({**MEAT, "store_id": "8"}, "is not known"),
+        ({"store_id": "9", "item_id": "TOYS"}, "has a store and an item of which the model learnt"),
+    ],
+)
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
@@ -133,13 +167,17 @@ def test_it_is_listed_and_found_as_one_that_is_new(planner: TestClient) -> None:
         ("/v1/explanations", lambda key: key),
     ],
 )
-def test_where_nothing_is_like_it_it_is_unknown(
-    planner: TestClient, path: str, asked: Any, key: dict[str, str]
+def test_one_that_has_ended_or_that_nothing_is_like_has_none_and_it_is_said_why(
+    planner: TestClient, path: str, asked: Any, key: dict[str, str], said: str
 ) -> None:
     answer = planner.post(path, json=asked(key))
-    assert answer.status_code == 404
+    assert answer.status_code == 404 and said in answer.json()["detail"]
     assert answer.json()["type"] == "urn:shelfcast:problem:unknown-series"
-    assert planner.get(f"/v1/series/{key['store_id']}/MOON/history").status_code == 404
+
+
+def test_a_series_that_nothing_is_known_of_has_no_history(planner: TestClient) -> None:
+    for store_id in "28":
+        assert planner.get(f"/v1/series/{store_id}/MOON/history").status_code == 404
 
 
 def test_no_sum_holds_one_that_is_new(planner: TestClient) -> None:

@@ -194,7 +194,7 @@ def test_a_new_series_says_everywhere_whose_sales_it_borrowed(visit: Visit, shop
     expect(page.locator("#why-body")).to_contain_text(f"is that of {LENT}")
     expect(page.locator(".exceptions li").first).to_contain_text("New")
     page.locator("#find").fill("100 item 01")
-    expect(page.locator("#found .tag")).to_have_text("new")
+    expect(page.locator("#found .tag")).to_have_text("borrowed")
 
 
 @pytest.mark.parametrize("days", [1, 5])
