@@ -30,7 +30,7 @@ def inferred(settings: Settings) -> list[Row]:
 PARTS: dict[str, tuple[Callable[[Settings], list[Row]], tuple[str, ...]]] = {
     "inference": (inferred, ("answer_", "batch_", "booster_", "m5_")),
     "swap": (lambda s: resilience.swap_rows(s, swaps=2, requests=20), ("swap_",)),
-    "overload": (lambda s: resilience.overload_rows(s, seconds=2), ("overload_",)),
+    "overload": (lambda s: resilience.overload_rows(s, seconds=2, rounds=1), ("overload_",)),
     "hostile": (lambda s: hostile.hostile_rows(s, rounds=1, seconds=1), ("hostile_",)),
     "fuzz": (serving.fuzzing, ("fuzz_",)),
     "soak": (lambda s: resilience.soak_rows(s, minutes=0.05, step=1), ("soak_",)),
@@ -39,7 +39,8 @@ PARTS: dict[str, tuple[Callable[[Settings], list[Row]], tuple[str, ...]]] = {
 
 @pytest.fixture
 def moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resilience, "CALM_SECONDS", 0.5)
+    for name in ("CALM_SECONDS", "WARM_SECONDS"):
+        monkeypatch.setattr(resilience, name, 0.5)
     monkeypatch.setattr(serving, "EXAMPLES", 1)
 
 
