@@ -91,7 +91,7 @@ def test_versions_go_from_challenger_to_champion_to_previous(
     with registry.connected(server) as client:
         card = client.get_model_version(registry.MODEL, one).description
     assert f"sales up to {CUTOFF}, snapshot {training_frames.snapshot_id}" in card
-    assert f"{trained.manifest.backtest['wrmsse mean']:.3f}, seasonal naive" in card
+    assert f"{trained.manifest.backtest['wrmsse mean']:.3f}, of seasonal naive" in card
     assert f"{server.mlflow_url}/#/experiments/" in card
     assert registry.version_of(server, registry.CHALLENGER) is None
     registry.challenge(server, one)
