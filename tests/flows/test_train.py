@@ -135,7 +135,8 @@ def test_a_version_is_not_promoted_over_another_champion_and_one_row_says_why(
     assert (passed["outcome"], passed["reasons"]) == ("pass", ["better"])
     moved = "version 10 is champion now, and this one was compared with 8"
     assert (held["outcome"], held["reasons"]) == ("hold", [moved, "better"])
-    assert json.loads(held["measurements"])["subject"] == "promotion of version 11, trained: by hand"
+    subject = json.loads(held["measurements"])["subject"]
+    assert subject == "promotion of version 11, trained: by hand"
 
 
 def test_of_trainings_that_end_together_one_is_promoted(
