@@ -19,7 +19,7 @@ TRACKING_SIGNAL = 4.0
 # A sum of n independent errors spreads as their deviation times the root of n: what chance alone
 # gives once in a hundred series is no bias.
 SIGMAS, SIGMA_OF_MAD = 2.58, 1.25
-MIN_DAYS = 14  # days that a bias or a coverage needs
+MIN_STEPS = 14  # rows that a bias or a coverage needs, days or weeks
 COVERAGE, CHANCE = 0.8, 0.01
 SILENT_PROBABILITY = 0.01  # that many days without a sale would be that improbable
 PROMOTION_DAYS = 7  # promotions that begin within so many days
@@ -46,9 +46,9 @@ def exceptions(
     """
     priced = daily.join(prices, on=KEYS, how="left").with_columns(pl.col("price").fill_null(0))
     found = [
-        _misses(priced, today),
-        _biases(priced),
-        _coverages(priced),
+        _misses(priced, today, steps),
+        _biases(priced, steps),
+        _coverages(priced, steps),
         _stock_outs(priced, today),
         _promotions(plan, sales, prices, today, steps),
         _new(sales, series, prices),
@@ -62,7 +62,13 @@ def _number(name: str) -> pl.Expr:
     return pl.col(name).round(0).cast(pl.Int64)
 
 
-def _misses(priced: pl.DataFrame, today: date) -> pl.DataFrame:
+def _spelt(rows: str, steps: Steps) -> pl.Expr:
+    """A number of rows as people say it: 28 days, 1 week."""
+    plural = pl.when(pl.col(rows) == 1).then(pl.lit("")).otherwise(pl.lit("s"))
+    return pl.format("{} " + steps.unit + "{}", pl.col(rows), plural)
+
+
+def _misses(priced: pl.DataFrame, today: date, steps: Steps) -> pl.DataFrame:
     week = priced.filter(pl.col("ds") > today - timedelta(days=MISS_DAYS))
     sums = week.group_by(KEYS).agg(
         pl.col("y", "y_hat").sum(),
@@ -81,14 +87,14 @@ def _misses(priced: pl.DataFrame, today: date) -> pl.DataFrame:
         kind=pl.lit("miss"),
         value=(pl.col("y") - pl.col("y_hat")).abs() * pl.col("price"),
         reason=pl.format(
-            "Sold {} than forecast: {} units instead of {} in {} days, on {} of them outside the "
+            "Sold {} than forecast: {} units instead of {} in {}, on {} of them outside the "
             "likely range.",
-            *(more, _number("y"), _number("y_hat"), pl.col("days"), pl.col("outside")),
+            *(more, _number("y"), _number("y_hat"), _spelt("days", steps), pl.col("outside")),
         ),
     )
 
 
-def _biases(priced: pl.DataFrame) -> pl.DataFrame:
+def _biases(priced: pl.DataFrame, steps: Steps) -> pl.DataFrame:
     error = pl.col("y") - pl.col("y_hat")
     sums = priced.group_by(KEYS).agg(
         error=error.sum(),
@@ -99,7 +105,7 @@ def _biases(priced: pl.DataFrame) -> pl.DataFrame:
         until=pl.col("ds").max(),
     )
     biased = sums.filter(
-        (pl.col("days") >= MIN_DAYS)
+        (pl.col("days") >= MIN_STEPS)
         & (pl.col("error").abs() > TRACKING_SIGNAL * pl.col("mad"))
         & (pl.col("error").abs() > SIGMAS * SIGMA_OF_MAD * pl.col("mad") * pl.col("days").sqrt())
     )
@@ -108,16 +114,17 @@ def _biases(priced: pl.DataFrame) -> pl.DataFrame:
         kind=pl.lit("bias"),
         value=pl.col("error").abs() * pl.col("price"),
         reason=pl.format(
-            "Forecasts are steadily too {}: {} units in {} days, {} times the usual miss of a day.",
+            "Forecasts are steadily too {}: {} units in {}, {} times the usual miss of a {}.",
             side,
             pl.col("error").abs().round(0).cast(pl.Int64),
-            pl.col("days"),
+            _spelt("days", steps),
             (pl.col("error").abs() / pl.col("mad")).round(1),
+            pl.lit(steps.unit),
         ),
     )
 
 
-def _coverages(priced: pl.DataFrame) -> pl.DataFrame:
+def _coverages(priced: pl.DataFrame, steps: Steps) -> pl.DataFrame:
     above = (pl.col("y") > pl.col("q0.9")) | (pl.col("y") < pl.col("q0.1"))
     over = pl.max_horizontal(pl.col("y") - pl.col("q0.9"), pl.col("q0.1") - pl.col("y"), 0)
     sums = priced.group_by(KEYS).agg(
@@ -129,12 +136,12 @@ def _coverages(priced: pl.DataFrame) -> pl.DataFrame:
     )
     allowed = {n: int(binom.ppf(1 - CHANCE, n, 1 - COVERAGE)) for n in sums["days"].unique()}
     limit = pl.col("days").replace_strict(allowed, return_dtype=pl.Int64, default=None)
-    broken = sums.filter((pl.col("days") >= MIN_DAYS) & (pl.col("outside") > limit))
+    broken = sums.filter((pl.col("days") >= MIN_STEPS) & (pl.col("outside") > limit))
     return broken.with_columns(
         kind=pl.lit("coverage"),
         reason=pl.format(
-            "Sales were outside the 80 % likely range on {} of {} days; the range is too narrow.",
-            *("outside", "days"),
+            "Sales were outside the 80 % likely range on {} of {}; the range is too narrow.",
+            *(pl.col("outside"), _spelt("days", steps)),
         ),
     )
 

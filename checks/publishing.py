@@ -15,8 +15,8 @@ from models.assembly import read_snapshot
 from models.insight import accuracy, mean_prices, scored_overrides
 from models.performance import with_actuals
 
-PUBLISHED_DAYS = 84  # cutoffs of the last twelve weeks
-JUDGED_DAYS = 28  # exceptions look at the forecasts of so many days
+PUBLISHED_DAYS = 84  # cutoffs of the last twelve weeks, more where exceptions look further back
+JUDGED_STEPS = 28  # exceptions look at the forecasts of so many days, or weeks
 
 
 def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) -> dict[str, int]:
@@ -25,12 +25,13 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
     `now` (UTC) is when it happens.
     """
     snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
-    issued = issued_forecasts(con, cutoff - timedelta(days=PUBLISHED_DAYS))
+    judged_since = settings.steps.after(cutoff, -JUDGED_STEPS)
+    issued = issued_forecasts(con, min(cutoff - timedelta(days=PUBLISHED_DAYS), judged_since))
     matured = with_actuals(issued, sales, until=cutoff, steps=settings.steps)
     prices = mean_prices(sales, cutoff)
     own = pl.col("q0.5").is_not_null()  # baselines have no quantiles
     nearest = (
-        matured.filter(own & (pl.col("ds") > cutoff - timedelta(days=JUDGED_DAYS)))
+        matured.filter(own & (pl.col("ds") > judged_since))
         .sort("step")
         .unique([*KEYS, "ds"], keep="first")
     )

@@ -24,6 +24,11 @@ class Steps:
         return {1: "forecast days", 7: "last days of forecast weeks"}[self.days]
 
     @property
+    def unit(self) -> str:
+        """What people call one step."""
+        return {1: "day", 7: "week"}[self.days]
+
+    @property
     def season(self) -> int:
         """Steps of a season: a week of days, a year of weeks."""
         return SEASONS[self.days]

@@ -1,13 +1,18 @@
 """What a planner is told to look at, and why."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from checks import publishing
 from checks.exceptions import exceptions
+from data import ledger, publication
 from data.schema import KEYS
+from data.settings import Settings
 from data.steps import Steps
+from data.warehouse import connect
 from models.cold_start import SHORT_DAYS
 
 TODAY = date(2017, 10, 8)
@@ -15,13 +20,13 @@ DAILY = Steps()
 DAYS = [TODAY - timedelta(days=k) for k in range(27, -1, -1)]
 
 
-def daily(item: str, sold: list[float], y_hat: float = 10.0) -> pl.DataFrame:
-    """Forecasts of y_hat for each of the last days, likely between half and twice of it."""
+def daily(item: str, sold: list[float], y_hat: float = 10.0, steps: Steps = DAILY) -> pl.DataFrame:
+    """Forecasts of y_hat for each of the last steps, likely between half and twice of it."""
     return pl.DataFrame(
         {
             "store_id": "1",
             "item_id": item,
-            "ds": DAYS[-len(sold) :],
+            "ds": steps.ahead(steps.after(TODAY, -len(sold)), len(sold)),
             "y": [float(v) for v in sold],
             "y_hat": y_hat,
             "q0.1": y_hat / 2,
@@ -65,6 +70,36 @@ def test_each_kind_is_found_and_says_why(sold: list[float], kind: str, says: str
     rows = found(daily("A", sold))
     assert says in rows.filter(pl.col("kind") == kind)["reason"].item()
     assert rows.filter(pl.col("kind") == kind)["value"].item() > 0
+
+
+def test_in_weekly_data_a_bias_is_found_and_told_in_weeks() -> None:
+    weekly = Steps(7)
+    rows = found(daily("A", [13.0, 14.0] * 14, steps=weekly), steps=weekly)
+    [bias] = rows.filter(pl.col("kind") == "bias").iter_rows(named=True)
+    assert "98 units in 28 weeks" in bias["reason"] and "usual miss of a week" in bias["reason"]
+    assert bias["since"] == TODAY - timedelta(weeks=27)
+
+
+def test_weekly_data_is_judged_on_enough_weeks_to_find_a_bias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(state_dir=tmp_path, frequency="1w", _env_file=None)
+    weeks = daily("A", [13.0, 14.0] * 20, steps=settings.steps)
+    sales = weeks.select(*KEYS, "ds", "y", price=pl.lit(2.0))
+    taken = ("s", TODAY, sales, sales.select(KEYS).unique())
+    monkeypatch.setattr(publishing, "read_snapshot", lambda _: taken)
+    issued = weeks.drop("y").with_columns(
+        cutoff=pl.col("ds") - timedelta(weeks=1),
+        step=pl.lit(1),
+        model=pl.lit("1"),
+        **{"q0.5": pl.col("y_hat")},
+    )
+    with connect(settings) as con:
+        ledger.append(con, "forecasts", issued)
+        publishing.publish(con, settings, tmp_path, datetime(2017, 10, 9, tzinfo=UTC))
+    rows = publication.scan(settings.published_dir, "exceptions").collect()
+    [bias] = rows.filter(pl.col("kind") == "bias").iter_rows(named=True)
+    assert "98 units in 28 weeks" in bias["reason"]
 
 
 def test_days_without_a_sale_that_chance_explains_are_no_stock_out() -> None:
