@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from checks.gates import GateDecision, decide_promotion
 from checks.rollout import Rehearsal, Tried
 from data import ledger
+from data.schema import KEYS
 from data.settings import Settings
 from data.warehouse import connect, query
 from flows.decisions import keep
@@ -53,13 +54,19 @@ def fit(settings: Settings, data: TrainingData, trials: int, seconds: int) -> Tr
     )
 
 
+def left_out(data: TrainingData) -> str:
+    """How much the booster did not learn from, in words."""
+    marked = data.left_out
+    much = f"{marked.height:,} {data.spec.steps.unit}s of {marked.n_unique(KEYS):,} series"
+    return f"{much} left out as probable stock-outs"
+
+
 @task
-def show(training: Training) -> None:
-    """Puts the backtest and the search into the Prefect UI."""
+def show(training: Training, data: TrainingData) -> None:
+    """Puts the backtest, the search and what was not learnt from into the Prefect UI."""
     table = training.backtest.pivot(on="model", index="metric", values="value")
-    create_table_artifact(
-        key="backtest", table=table.to_dicts(), description="Holdout of 28 days, not tuned on"
-    )
+    unseen = f"Holdout of {data.horizon} {data.spec.steps.unit}s, not tuned on; {left_out(data)}"
+    create_table_artifact(key="backtest", table=table.to_dicts(), description=unseen)
     best = training.trials.sort("wrmsse").head(10)
     create_markdown_artifact(key="trials", markdown=f"```\n{best}\n```")
 
@@ -141,7 +148,7 @@ def train(
         note(settings)
         data = collect(settings, take_snapshot(settings))
     training = fit(settings, data, trials or settings.trials, seconds or settings.tuning_seconds)
-    show(training)
+    show(training, data)
     champion = registry.version_of(settings, registry.CHAMPION)
     decision = judge(settings, training, data, by_age)
     version = register(settings, training, data)
@@ -165,6 +172,6 @@ def train(
     return done(
         message=f"version {version} {'promoted' if promoted else 'not promoted'}: WRMSSE "
         f"{figures['wrmsse mean']:.3f}, {1 - figures['naive ratio']:.0%} below seasonal naive, "
-        f"{training.trials.height} trials on {data.grid.height:,} rows",
+        f"{training.trials.height} trials on {data.grid.height:,} rows, {left_out(data)}",
         data=version if promoted else None,
     )

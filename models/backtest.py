@@ -66,6 +66,26 @@ class TrainingData:
         return actuals(grid, self.sales, until=self.cutoff, steps=self.spec.steps)
 
     @cached_property
+    def trained(self) -> pl.Series:
+        """Whether a row of the grid is of a cutoff that boosters learn from."""
+        cutoffs = self.grid["cutoff"]
+        first: date = cutoffs.min()  # type: ignore[assignment]
+        return cutoffs.is_in(training_cutoffs(self.cutoff, first, self.spec.steps))
+
+    @cached_property
+    def left_out(self) -> pl.DataFrame:
+        """Steps (store_id, item_id, ds) that the booster of the cutoff would have learnt from.
+
+        They were probable stock-outs; none without `stockouts_missing`.
+        """
+        learnt = self.grid.filter(self.trained & self.grid["y"].is_not_null())
+        days = learnt.select(*KEYS, "ds", "y").unique()
+        if not self.stockouts_missing:
+            return days.select(*KEYS, "ds").clear()
+        masked = without_stockouts(days, self.stockouts(self.cutoff))
+        return masked.filter(pl.col("y").is_null()).select(*KEYS, "ds").sort(*KEYS, "ds")
+
+    @cached_property
     def matrix(self) -> tuple[Rows, NDArray[np.bool_]]:
         return design_matrix(self.features, self.plan, self.horizon, self.spec)
 
@@ -91,16 +111,17 @@ class TrainingData:
         known = self.known(until)
         days = actuals(grid, known, until=until, steps=self.spec.steps)
         if self.stockouts_missing:
-            days = without_stockouts(days, probable_stockouts(self.history(until)))
+            days = without_stockouts(days, self.stockouts(until))
         y = days["y"]
-        cutoffs = self.grid["cutoff"]
-        first: date = cutoffs.min()  # type: ignore[assignment]
-        trained = cutoffs.is_in(training_cutoffs(self.cutoff, first, self.spec.steps))
-        rows = np.flatnonzero((y.is_not_null() & trained).to_numpy())
+        rows = np.flatnonzero((y.is_not_null() & self.trained).to_numpy())
         if len(rows) > MOST_ROWS:
             rng = np.random.default_rng(until.toordinal())
             rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
         return self.matrix[0][rows], y.to_numpy()[rows]
+
+    def stockouts(self, until: date) -> pl.DataFrame:
+        """What models.stockouts marks in the history up to a day, as known then."""
+        return probable_stockouts(self.history(until), self.spec.steps)
 
     def known(self, cutoff: date) -> pl.DataFrame:
         """Sales as they were known the morning after a fold's cutoff, without later revisions."""

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from data.schema import KEYS
 from data.settings import ROOT, Settings
 from data.warehouse import as_utc
 from models import forecaster
@@ -145,6 +146,9 @@ def _log(settings: Settings, training: Training, data: TrainingData) -> None:
     for model, metric, value in training.backtest.select("model", "metric", "value").iter_rows():
         mlflow.log_metric(f"holdout/{model}/{metric}".replace("%", ""), value)
     mlflow.log_metric("trials", training.trials.height)
+    if training.booster is not None:
+        mlflow.log_metric("probable stock-outs left out/steps", data.left_out.height)
+        mlflow.log_metric("probable stock-outs left out/series", data.left_out.n_unique(KEYS))
     for which, gain in gain_over_defaults(training.trials).items():
         mlflow.log_metric(f"tuning gain over defaults/{which}", gain)
     mlflow.log_table(training.trials.to_pandas(), "trials.json")

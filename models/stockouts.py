@@ -3,26 +3,29 @@
 import polars as pl
 
 from data.schema import KEYS
+from data.steps import Steps
 
-WINDOW = 84  # days of history before a silence, from which the rate is told
+WINDOW = 84  # days before a silence, or the weeks that end in them: they tell the rate
 FEWEST = 28  # of them; a younger series has no rate to be silent against
 PRIOR = 4  # weeks that the plain mean counts for in the mean of a weekday
 UNLIKELY = 1e-4  # probability of so long a silence, below which it is marked
 STOCKOUTS = [*KEYS, "first_ds", "last_ds", "days", "probability", "expected_units", "whole_store"]
 
 
-def probable_stockouts(history: pl.DataFrame, *, unlikely: float = UNLIKELY) -> pl.DataFrame:
+def probable_stockouts(
+    history: pl.DataFrame, steps: Steps, *, unlikely: float = UNLIKELY
+) -> pl.DataFrame:
     """Silences that are too long for chance, columns STOCKOUTS, the least probable first.
 
     `history` is the dense (store_id, item_id, ds, y) of models.dataset.history up to the day that
     is today: without closed days, so that a silence goes on over one. The rate of a series is that
     of the WINDOW before the silence, by weekday. Sales come in clumps: a day without one is as
     likely as under a negative binomial with that window's variance, and a silence is the product
-    over its days. `expected_units` is the rate over them, what may have been lost; `whole_store`
-    says that nothing else of the store sold either, so that it was likelier closed. Nothing is
-    filled in or left out: a mark says where sales may not be demand.
+    over its days. `days` counts steps; `expected_units` is the rate over them, what may have been
+    lost; `whole_store` says that nothing else of the store sold either, so that it was likelier
+    closed. Nothing is filled in or left out: a mark says where sales may not be demand.
     """
-    days = _with_rates(history)
+    days = _with_rates(history, steps)
     silent = days.filter(pl.col("y") <= 0)
     start = silent.group_by(*KEYS, "run").agg(
         pl.col("ds").min().alias("first_ds"),
@@ -50,14 +53,15 @@ def probable_stockouts(history: pl.DataFrame, *, unlikely: float = UNLIKELY) -> 
     return _with_store(marked, history).sort("probability", *KEYS, "first_ds").select(STOCKOUTS)
 
 
-def _with_rates(history: pl.DataFrame) -> pl.DataFrame:
+def _with_rates(history: pl.DataFrame, steps: Steps) -> pl.DataFrame:
     """Days with the number of their run, weekday, and mean and variance of the WINDOW before."""
     before = pl.col("y").shift(1)
+    window, fewest = WINDOW // steps.days, FEWEST // steps.days
     return history.sort(*KEYS, "ds").with_columns(
         run=(pl.col("y") > 0).cum_sum().over(KEYS),
         weekday=pl.col("ds").dt.weekday(),
-        mean=before.rolling_mean(WINDOW, min_samples=FEWEST).over(KEYS),
-        variance=before.rolling_var(WINDOW, min_samples=FEWEST).over(KEYS),
+        mean=before.rolling_mean(window, min_samples=fewest).over(KEYS),
+        variance=before.rolling_var(window, min_samples=fewest).over(KEYS),
     )
 
 

@@ -136,6 +136,7 @@ def test_the_registry_holds_a_whole_run(running: Settings, demo: str) -> None:
     assert info.signature is not None and info.saved_input_example_info is not None
     # A started trial is finished, but a slow machine may not get to all of them.
     assert 1 <= run.data.metrics["trials"] <= running.trials
+    assert run.data.metrics["probable stock-outs left out/steps"] >= 0
 
 
 def direct(

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 
 from checks.gates import GateDecision
 from checks.rollout import Tried
 from data import ledger
 from data.settings import Settings
+from data.steps import Steps
 from data.warehouse import connect, query
 from flows import decisions, monitor
 from flows import train as flow
@@ -56,7 +58,13 @@ def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
         manifest=SimpleNamespace(backtest={"wrmsse mean": 0.6, "naive ratio": 0.7}),
         trials=SimpleNamespace(height=1),
     )
-    data = SimpleNamespace(snapshot_id="s1", grid=SimpleNamespace(height=1))
+    marked = pl.DataFrame({"store_id": ["1"] * 3, "item_id": [*"AAB"]})
+    data = SimpleNamespace(
+        snapshot_id="s1",
+        grid=SimpleNamespace(height=1),
+        left_out=marked,
+        spec=SimpleNamespace(steps=Steps()),
+    )
     passed = GateDecision("promote", "pass", ("better",), {"ratio": 0.9})
     monkeypatch.setattr(flow, "Settings", lambda: settings)
     monkeypatch.setattr(flow, "writing", nullcontext)
@@ -64,7 +72,7 @@ def done(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[Any]:
     monkeypatch.setattr(flow, "note", flow.note.fn)
     monkeypatch.setattr(flow, "collect", lambda *_: data)
     monkeypatch.setattr(flow, "fit", note("fit", training))
-    monkeypatch.setattr(flow, "show", lambda _training: None)
+    monkeypatch.setattr(flow, "show", lambda *_: None)
     monkeypatch.setattr(flow, "judge", note("judge", passed))
     monkeypatch.setattr(flow, "register", note("register", "9"))
     monkeypatch.setattr(flow, "try_golden", note("golden", FINE))
@@ -80,7 +88,8 @@ ASKED = ["fit", "judge", "register", "golden", "challenge", "shadow"]
 
 
 def test_a_version_is_judged_tried_and_recorded_before_it_is_promoted(done: list[Any]) -> None:
-    assert flow.train.fn().data == "9"
+    ended = flow.train.fn()
+    assert ended.data == "9" and "3 days of 2 series left out as probable" in ended.message
     kept = done.pop(6)
     assert done == [*ASKED, "better"]
     assert (kept.outcome, kept.reasons) == ("pass", ("better",))

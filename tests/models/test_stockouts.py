@@ -8,10 +8,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from data.schema import KEYS
+from data.steps import Steps
 from models.backtest import TrainingData
 from models.dataset import training_cutoffs
 from models.stockouts import STOCKOUTS, probable_stockouts, without_stockouts
 
+DAILY = Steps()
 FIRST, DAYS, SERIES = date(2017, 1, 2), 250, 80
 PROFILE = np.array([0.6, 0.6, 0.8, 0.9, 1.2, 1.6, 1.3])
 
@@ -48,7 +51,7 @@ def test_planted_gaps_are_found_and_little_else(
     world: tuple[pl.DataFrame, pl.DataFrame],
 ) -> None:
     history, gaps = world
-    marks = probable_stockouts(history)
+    marks = probable_stockouts(history, DAILY)
     hits = marks.join(gaps, on=["store_id", "item_id"]).filter(
         (pl.col("first_ds") <= pl.col("last")) & (pl.col("last_ds") >= pl.col("first"))
     )
@@ -60,7 +63,7 @@ def test_planted_gaps_are_found_and_little_else(
 
 def test_a_probability_is_that_of_a_naive_loop(world: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     history, _ = world
-    mark = probable_stockouts(history).row(0, named=True)
+    mark = probable_stockouts(history, DAILY).row(0, named=True)
     mine = history.filter(
         (pl.col("store_id") == mark["store_id"]) & (pl.col("item_id") == mark["item_id"])
     ).sort("ds")
@@ -86,7 +89,7 @@ def test_a_weekday_without_sales_is_no_silence() -> None:
     series = pl.DataFrame({"ds": days, "y": y}).with_columns(
         store_id=pl.lit("s"), item_id=pl.lit("i")
     )
-    assert probable_stockouts(series).is_empty()
+    assert probable_stockouts(series, DAILY).is_empty()
 
 
 def test_a_closed_store_is_told_from_an_empty_shelf() -> None:
@@ -102,7 +105,7 @@ def test_a_closed_store_is_told_from_an_empty_shelf() -> None:
             ("b", "y", [7.0] * DAYS),
         )
     ]
-    marks = probable_stockouts(pl.concat(rows))
+    marks = probable_stockouts(pl.concat(rows), DAILY)
     assert dict(marks.select("store_id", "whole_store").iter_rows()) == {"a": True, "b": False}
     assert marks["days"].to_list() == [6, 6, 6]
     assert marks.columns == STOCKOUTS
@@ -114,14 +117,26 @@ def test_a_young_or_silent_series_is_not_marked() -> None:
     never = pl.DataFrame({"ds": days, "y": [0.0] * 60})
     for series in (young, never):
         named = series.with_columns(store_id=pl.lit("s"), item_id=pl.lit("i"))
-        assert probable_stockouts(named).is_empty()
+        assert probable_stockouts(named, DAILY).is_empty()
+
+
+def test_a_silence_of_weeks_is_marked_from_the_weeks_of_the_same_days() -> None:
+    weekly = Steps(7)
+    weeks = weekly.ahead(FIRST, 20)
+    sold = [9.0, 11.0, 8.0, 12.0] * 4 + [0.0] * 3 + [10.0]
+    series = pl.DataFrame({"ds": weeks, "y": sold, "store_id": "s", "item_id": "i"})
+    (mark,) = probable_stockouts(series, weekly).iter_rows(named=True)
+    assert (mark["first_ds"], mark["last_ds"], mark["days"]) == (weeks[16], weeks[18], 3)
+    assert mark["expected_units"] == pytest.approx(30)
+    masked = without_stockouts(series, probable_stockouts(series, weekly))
+    assert masked["y"].null_count() == 3
 
 
 def test_marked_days_are_missing_and_nothing_else_moves(
     world: tuple[pl.DataFrame, pl.DataFrame],
 ) -> None:
     history, _ = world
-    marks = probable_stockouts(history)
+    marks = probable_stockouts(history, DAILY)
     masked = without_stockouts(history, marks)
     assert masked["y"].null_count() == marks["days"].sum() > 0
     kept = masked["y"].is_not_null()
@@ -140,6 +155,10 @@ def test_boosters_do_not_learn_from_marked_days_when_told_so(training_frames: Tr
     missing = off.grid.filter(gap & mine & learned).height
     left_out = off.training_set(off.cutoff).num_data() - on.training_set(on.cutoff).num_data()
     assert left_out == missing > 0
+    counted = on.left_out
+    assert counted.select(KEYS).unique().rows() == [("s0", "i0")]
+    assert counted["ds"].to_list() == off.grid.filter(gap & mine & learned)["ds"].unique().to_list()
+    assert off.left_out.is_empty()
     # A fold before the gap was over knows nothing of it.
     early = date(2017, 6, 30)
     assert on.training_set(early).num_data() == off.training_set(early).num_data()
