@@ -3,6 +3,7 @@
 `<!-- constant MODULE.NAME [MiB] -->…<!-- end -->` is the value of a constant, such as a limit.
 """
 
+import ast
 import importlib
 import inspect
 import re
@@ -54,6 +55,31 @@ def deployments() -> str:
         name = f"`{found['name']}/{found['name']}`"
         rows.append((name, when, found["description"], "<br>".join(parameters)))
     return _table(("deployment", "when", "what it does", "parameters"), rows)
+
+
+def artifacts() -> str:
+    """What each deployment leaves as artifacts: of its module, and of the helpers that it imports.
+
+    A part of a key that is only known in the run is `*`.
+    """
+    trees = {p.stem: ast.parse(p.read_text()) for p in sorted((ROOT / "flows").glob("*.py"))}
+    found = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    modules = {d["name"]: d["entrypoint"].split(":")[0].removeprefix("flows.") for d in found}
+    rows = []
+    for name, module in modules.items():
+        imported = [n.module for n in ast.walk(trees[module]) if isinstance(n, ast.ImportFrom)]
+        others = {str(m).removeprefix("flows.") for m in imported} & {*trees} - {*modules.values()}
+        keys = [k for stem in (module, *sorted(others)) for k in _artifact_keys(trees[stem])]
+        if keys:
+            rows.append((f"`{name}`", ", ".join(f"`{key}`" for key in keys)))
+    return _table(("deployment", "artifacts"), rows)
+
+
+def _artifact_keys(tree: ast.Module) -> list[str]:
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    made = [c for c in calls if re.fullmatch(r"create_\w+_artifact", ast.unparse(c.func))]
+    keys = [ast.unparse(k.value) for c in made for k in c.keywords if k.arg == "key"]
+    return [re.sub(r"\{.*?\}", "*", re.sub(r"^f?'|'$", "", key)) for key in keys]
 
 
 def features() -> str:
@@ -124,7 +150,10 @@ def metrics() -> str:
 
 
 REFERENCES: dict[str, Callable[[], str]] = {
-    **{f.__name__: f for f in (settings, deployments, features, contracts, metrics, errors)},
+    **{
+        f.__name__: f
+        for f in (settings, deployments, artifacts, features, contracts, metrics, errors)
+    },
     "score": scorecard.card,
 }
 

@@ -1,6 +1,7 @@
 """The house itself: what is imported from where, what is deployed, what is documented."""
 
 import importlib
+import re
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -67,3 +68,11 @@ def test_every_deployment_is_documented() -> None:
     page = (ROOT / "docs" / "deployments.md").read_text()
     for deployment in DEPLOYMENTS:
         assert f"`{deployment['name']}/{deployment['name']}`" in page
+
+
+def test_every_artifact_is_documented() -> None:
+    page = (ROOT / "docs" / "deployments.md").read_text()
+    source = "".join(f.read_text() for f in (ROOT / "flows").glob("*.py"))
+    keys = re.findall(r"_artifact\(\s*key=f?\"([\w-]+)", source)
+    assert len(keys) == source.count("_artifact(") > 10
+    assert all(f"`{key}" in page for key in keys)
