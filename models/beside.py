@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import polars as pl
 
@@ -20,6 +21,11 @@ class Beside:
 
     own: pl.DataFrame
     without: dict[tuple[str, str], str]
+
+    @cached_property
+    def at(self) -> dict[tuple[str, str], int]:
+        """The row in `own` of each series of it."""
+        return {(s, i): n for n, (s, i) in enumerate(self.own[KEYS].iter_rows())}
 
 
 def beside(sales: pl.LazyFrame, series: pl.DataFrame, *, active_days: int, steps: Steps) -> Beside:

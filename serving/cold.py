@@ -30,7 +30,9 @@ def read(source: Source, keys: Sequence[Key]) -> Read:
             raise
     beside = source.snapshots.beside(known.rows["snapshot_id"][0])
     _require_like(new, known, beside)
-    guessed = analogue_features(known, new, beside.own)
+    # Of those alone that are asked for: there may be tens of thousands.
+    own = beside.own[[beside.at[key] for key in new if key in beside.at]]
+    guessed = analogue_features(known, new, own)
     method = {(s, i): said for s, i, said in guessed[[*KEYS, "method"]].iter_rows()}
     parts, degraded = [guessed.drop("method")], source.failure
     if others := [key for key in keys if key in known.at]:
@@ -45,11 +47,10 @@ def read(source: Source, keys: Sequence[Key]) -> Read:
 
 def _require_like(new: Sequence[Key], known: Known, beside: Beside) -> None:
     """Raises UnknownSeries for a series that can't be forecast."""
-    own = set(beside.own.select(KEYS).iter_rows())
     for store_id, item_id in new:
         why = beside.without.get((store_id, item_id), "is not known")
         like = why == "is not known" and store_id in known.stores and item_id in known.items
-        if (store_id, item_id) not in own and not like:
+        if (store_id, item_id) not in beside.at and not like:
             raise UnknownSeries(
                 f"Series store_id={store_id!r}, item_id={item_id!r} {why}; "
                 "GET /v1/series lists those that are forecast."

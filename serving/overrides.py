@@ -70,12 +70,12 @@ def _keep(source: Source, override: Override, now: datetime) -> None:
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(told))
+        part.rename(note)
     except OSError as error:
         raise NotKept(refused) from error
     if not source.spool.keep("override", {"at": now.isoformat(), **told}):
-        part.unlink()
+        note.unlink()
         raise NotKept(refused)
-    part.rename(note)
 
 
 def listed(source: Source, query: OverridesQuery, now: datetime) -> Overrides:

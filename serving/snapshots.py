@@ -58,7 +58,7 @@ class Snapshots:
 
     def others(self, snapshot_id: str) -> list[Key]:
         """Those of them that can be forecast, sorted."""
-        return list(self.beside(snapshot_id).own[KEYS].iter_rows())
+        return list(self.beside(snapshot_id).at)
 
     def has_like(self, snapshot_id: str, key: Key) -> bool:
         """Whether both the store and the item of a series are among the snapshot's series."""

@@ -124,6 +124,7 @@ def ray_environment(settings: Settings, ray_dir: str) -> dict[str, str]:
         "REQUEST_PATH_LOG_BUFFER_SIZE": "1",
         # A request that was sent to a replica that died goes to another one (serving/haproxy.sed).
         "HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "HAPROXY_RETRIES": "1",  # a request that kills its replica must not kill the others
         # Counted by the replica. HAProxy would send a line to a Python process for every request,
         # and under overload that process would take the processor from the answers.
         "HAPROXY_METRICS_ENABLED": "0",

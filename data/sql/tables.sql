@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS forecasts (
 ALTER TABLE forecasts ADD COLUMN IF NOT EXISTS method VARCHAR;
 
 -- Those of series that no training chose, by what is like them, which method names. Apart, because
--- models are judged and compared on the series that were chosen.
+-- models are judged and compared on the series that were chosen: for whoever plans from the
+-- warehouse. No flow reads them, so that they are neither scored nor published nor issued again.
 CREATE TABLE IF NOT EXISTS cold_forecasts AS FROM forecasts LIMIT 0;
 
 CREATE TABLE IF NOT EXISTS scores (

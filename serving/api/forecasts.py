@@ -73,7 +73,8 @@ class ForecastRequest(BaseModel):
     series: Listed | None = Field(
         default=None,
         description="Series to forecast, each once; GET /v1/series lists those that can be. "
-        "May be left out with a level above series: then it is all of them.",
+        "May be left out with a level above series: then it is all that the model learnt; "
+        "one that it did not, listed under `cold`, can't be named with such a level.",
     )
     level: Level = Field(
         default="series",

@@ -20,10 +20,8 @@ class OnceRequest(Request):
     async def json(self) -> Any:
         """The body. Raises JSONDecodeError, or BadObject naming the key that is there again."""
         body = await self.body()
-        # Counted first, in a tenth of the time: nobody else is answered while Python reads.
-        packed = body.translate(None, b" \t\r\n")
-        parts = packed.count(b"{") + packed.count(b'":')
-        if parts > MAX_PARTS:
+        # Counted first, in a fraction of the time: nobody else is answered while Python reads.
+        if _parts(body) > MAX_PARTS and (parts := _parts(_without_texts(body))) > MAX_PARTS:
             raise BadObject(f"The body has {parts} objects and keys; {MAX_PARTS} are the most.")
         return json.loads(body, object_pairs_hook=_once)
 
@@ -39,6 +37,17 @@ class OnceRoute(APIRoute):
             return await handle(OnceRequest(request.scope, request.receive))
 
         return answer
+
+
+def _parts(body: bytes) -> int:
+    packed = body.translate(None, b" \t\r\n")
+    return packed.count(b"{") + packed.count(b'":')
+
+
+def _without_texts(body: bytes) -> bytes:
+    """The body with one quote for each string; right up to where it is no JSON any more."""
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    return b'"'.join(plain.split(b'"')[::2])
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -120,6 +120,8 @@ def test_one_that_sold_nothing_yet_has_an_empty_history(planner: TestClient, sta
     pl.read_parquet(path).filter(others).write_parquet(path)
     assert planner.get("/v1/series/2/MEAT/history").json()["days"] == []
     assert NEW not in planner.get("/v1/series").json()["series"]
+    (told,) = planner.post("/v1/forecasts", json={"series": [NEW]}).json()["forecasts"]
+    assert told["method"] == SAID.partition(", and")[0]
 
 
 def test_all_that_have_sold_lately_are_listed_and_borrowed_ones_marked(planner: TestClient) -> None:

@@ -58,6 +58,14 @@ def test_the_largest_request_of_the_document_is_no_body_of_too_many_parts(
     assert answer.status_code == 404, answer.text  # it is read: its series are not known
 
 
+def test_braces_and_colons_of_texts_are_no_parts(client: TestClient) -> None:
+    texts = ["{a} {b} {c}", '"a": {"b": "c\\\\"}', "\\"]
+    sheet = {"name": "a", "columns": ["a", "b", "c"], "rows": [texts] * 7000}
+    assert client.post("/v1/workbooks", json={"sheets": [sheet]}).status_code == 200
+    hidden = client.post(FORECASTS, json={"\\": '\\"', "a": [{}] * 20_000})
+    assert "20003 objects and keys" in hidden.json()["detail"]
+
+
 def test_the_document_names_the_headers_that_answers_carry(client: TestClient) -> None:
     for (method, path), operation in operations(client).items():
         for status, answer in operation["responses"].items():

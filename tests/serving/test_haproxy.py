@@ -150,7 +150,8 @@ def test_rays_template_has_the_lines_that_are_changed() -> None:
     from ray.serve._private import haproxy_templates
 
     texts = [text for text in vars(haproxy_templates).values() if isinstance(text, str)]
-    for line in (r"use_backend {{", r"errorfile 502 ", r"errorfile 503 ", r"errorfile 504 "):
+    changed = (r"use_backend {{", r"errorfile 502 ", r"errorfile 503 ", r"errorfile 504 ")
+    for line in (*changed, r"retry-on {{", r"retries {{"):
         assert any(re.search(rf"^\s*{line}", text, re.MULTILINE) for text in texts), line
     assert any(re.search(r"^defaults$", text, re.MULTILINE) for text in texts)
 
@@ -165,9 +166,14 @@ def started(config: Path) -> Iterator[tuple[int, int, int]]:
     ports = free_ports(6)
     servers = f"127.0.0.1:{ports[4]}\n    server two 127.0.0.1:{ports[5]}\n"
     text = CONFIG.replace("127.0.0.1:9\n", servers)
-    first = "    balance first\n    option redispatch 1\n"
-    retried = ray_environment(Settings(_env_file=None), "/tmp")["RAY_SERVE_HAPROXY_RETRY_ON"]
-    text = text.replace("mode http\n", f"mode http\n{first}    retry-on {retried}\n", 1)
+    told = ray_environment(Settings(_env_file=None), "/tmp")
+    for line in (
+        "balance first",
+        "option redispatch 1",
+        f"retry-on {told['RAY_SERVE_HAPROXY_RETRY_ON']}",
+        f"retries {told['RAY_SERVE_HAPROXY_RETRIES']}",
+    ):
+        text = text.replace("mode http\n", f"mode http\n    {line}\n", 1)
     for named, port in zip(("8000", "9101", "8404", "7000"), ports, strict=False):
         text = text.replace(f":{named}", f":{port}")
     config.write_text(text)
@@ -240,6 +246,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
         ("POST /v1/forecasts", 200),
         ("GET /v1/overrides", 200),
         ("POST /v1/overrides", 503),
+        ("POST /v1/%6Fverrides?a=b", 503),  # the API reads it as the one before
     ],
 )
 def test_what_a_replica_got_before_it_died_another_one_answers_unless_it_writes(
@@ -255,6 +262,17 @@ def test_what_a_replica_got_before_it_died_another_one_answers_unless_it_writes(
         answer.begin()
         assert answer.status == status
     assert dying == [request_line] and well == [request_line] * (status == 200)
+
+
+def test_what_kills_its_replica_is_sent_on_once(started: tuple[int, int, int]) -> None:
+    with contextlib.ExitStack() as held:
+        asked = [replica(port, b"", held) for port in started[1:]]
+        connection = held.enter_context(socket.create_connection(("127.0.0.1", started[0]), 10))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 503
+    assert asked == [["GET /"], ["GET /"]]
 
 
 def test_headers_that_trickle_in_do_not_hold_a_connection(config: Path, echo: Path) -> None:

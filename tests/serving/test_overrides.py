@@ -22,10 +22,24 @@ def test_an_override_that_could_not_be_written_is_refused(client: TestClient, st
     (state / "spool").write_text("a file where the folder should be")
     answer = client.post("/v1/overrides", json=OVERRIDE)
     assert answer.status_code == 503 and answer.json()["type"].endswith(":not-kept")
+    assert not list((state / "overrides").iterdir())  # nor is it listed
     (state / "spool").unlink()
     assert client.post("/v1/overrides", json=OVERRIDE).status_code == 201
     (file,) = (state / "spool").iterdir()  # already there when the answer is
     assert "A street festival" in file.read_text()
+
+
+def test_one_that_replicas_could_not_list_is_refused_before_it_is_kept(
+    client: TestClient, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", full)
+        answer = client.post("/v1/overrides", json=OVERRIDE)
+    assert answer.status_code == 503 and answer.json()["type"].endswith(":not-kept")
+    assert not any("festival" in f.read_text() for f in (state / "spool").iterdir())
 
 
 @pytest.fixture
