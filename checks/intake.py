@@ -13,7 +13,9 @@ from data.ingest import Batch, Publication
 from data.settings import Settings
 from data.warehouse import Connection, as_utc, plan_known_until, query
 
-JUDGED_DAYS = 28  # a longer delivery is a history of its own: there is nothing to compare it with
+# A longer delivery is a history of its own: there is nothing to compare it with. Nor is a day that
+# was passed over asked for any longer.
+JUDGED_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,24 @@ def due_days(settings: Settings, last: date | None, end: date) -> list[tuple[dat
 def with_rows(
     con: Connection, settings: Settings, source: str, due: list[tuple[date | None, date]]
 ) -> list[tuple[date | None, date]]:
-    """The due deliveries without the steps that the source has no row of: nothing was sold then.
+    """The due deliveries without the steps that the source has no row of which is not excluded.
 
-    Raises SourceError.
+    Nothing was sold then, or it comes late. Raises SourceError.
     """
     steps = [until for since, until in due if since]
     if not steps:
         return due
     rows = sources.read_sales(con, settings, source=source, since=steps[0], until=steps[-1])
-    sold = set(rows["ds"])
+    sold = set(rows.filter(pl.col("exclusion").is_null())["ds"])
     return [(since, until) for since, until in due if since is None or until in sold]
+
+
+def passed_over(con: Connection, settings: Settings, last: date) -> list[tuple[date | None, date]]:
+    """The open steps of JUDGED_DAYS before `last` that sales have no row of: it may come late."""
+    steps, after = settings.steps, last - timedelta(days=JUDGED_DAYS)
+    sold = set(query(con, "days_with_sales", after=after)["ds"])
+    asked = (ds for ds in steps.between(after, last) if not steps.is_closed(ds))
+    return [(ds, ds) for ds in asked if ds not in sold]
 
 
 def take(

@@ -164,8 +164,10 @@ def with_sales(replay: Replay) -> Replay:
                 f"{replay.end}, and there are some up to {last}: {fit} weeks fit; ask for so many, "
                 "or begin earlier."
             )
-        due = [(ds, ds) for ds in replay.days if ds > max(replay.since, held or replay.since)]
-        sold = intake.with_rows(con, settings, settings.source, [*due])
+        due: list[tuple[date | None, date]] = [
+            (ds, ds) for ds in replay.days if ds > max(replay.since, held or replay.since)
+        ]
+        sold = intake.with_rows(con, settings, settings.source, due)
     silent = {ds for _, ds in due} - {ds for _, ds in sold}
     return replace(replay, absent=replay.absent | silent)
 
@@ -324,12 +326,9 @@ def issue(replay: Replay, cutoff: date, versions: Iterable[str]) -> None:
     models = [load(replay, version) for version in missing]
     rows = batch_forecasts(replay.settings, str(snapshot_of(replay, cutoff)), *models)
     seconds = (process_time() - start) / len(missing)
-    folder.mkdir(parents=True, exist_ok=True)
     for (model,), own in rows.group_by("model", maintain_order=True):
-        part = folder / f"{model}.part"
-        own.write_parquet(part)
         write_json(folder / f"{model}.json", {"cpu_seconds": seconds})
-        part.rename(folder / f"{model}.parquet")
+        write_whole(folder / f"{model}.parquet", own.write_parquet)
 
 
 def seconds_of(replay: Replay, unit: str) -> float:

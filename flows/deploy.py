@@ -113,16 +113,17 @@ def take_over(settings: Settings, version: str, *, why: str | None) -> str:
     """Swaps the API to an exported version and watches it; the caller has the turn.
 
     With `why`, the alias `champion` moves for that reason. Where nothing answered before, faults
-    alone count: there is no time to compare with.
+    after the swap alone count: there is no time to compare with, and those before are what it ends.
     Raises DeployFailed when it does not come to serve, or is rolled back, and RegistryUnreachable
     when it serves and passed its watch, but the alias of one that was named was not moved.
     """
-    since, before = datetime.now(UTC), rollout.observe(settings)
+    began, before = datetime.now(UTC), rollout.observe(settings)
     swap_or_stay(settings, version)
+    since = began if before else datetime.now(UTC)
     unmoved: registry.RegistryUnreachable | None = None
     if why is not None:
         try:
-            registry.promote(settings, version, at=since, why=why)
+            registry.promote(settings, version, at=began, why=why)
         except registry.RegistryUnreachable as error:
             unmoved = error  # nobody has watched the version yet
     seen = watched(settings, version, before, since)

@@ -1,5 +1,6 @@
 """Takes deliveries of sales into the warehouse: land, audit by contract, publish or reject."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from prefect import flow, get_run_logger, task
@@ -8,7 +9,7 @@ from prefect.artifacts import create_table_artifact
 from checks import audits, intake
 from data import sources
 from data.settings import Settings
-from data.warehouse import connect, known_at_morning
+from data.warehouse import Connection, connect, known_at_morning
 from flows.audits import show
 from flows.slots import clock, done, writing
 
@@ -19,7 +20,7 @@ def deliver(
 ) -> dict[str, object]:
     """Takes one delivery through write, audit and publish; a breach fails the run."""
     with connect(settings) as con:
-        as_of = _delivery_time(settings, clock(settings, con)[1], path, until)
+        as_of = _delivery_time(settings, con, path, until)
         taken = intake.take(
             con, settings, source=source, path=path, since=since, until=until, as_of=as_of
         )
@@ -28,31 +29,44 @@ def deliver(
     return taken.record()
 
 
-def _delivery_time(settings: Settings, now: datetime, path: str, until: date | None) -> datetime:
-    """When a delivery arrives; in replay the morning after its day, own files an hour later."""
+def _delivery_time(settings: Settings, con: Connection, path: str, until: date | None) -> datetime:
+    """When a delivery arrives; in replay the morning after its day.
+
+    Own files and days that come late arrive an hour after now: no earlier morning knew of them.
+    """
+    last, now = clock(settings, con)
     if settings.mode == "live":
         return now
-    if path or until is None:
+    if path or until is None or (last and until <= last):
         return now + timedelta(hours=1)
     return known_at_morning(until, settings.timezone)
 
 
 @task
-def due_days(settings: Settings, source: str, until: date | None) -> list[tuple[date | None, date]]:
-    """What is due: the history up to the first cutoff at once, then step by step.
+def due_days(
+    settings: Settings, source: str, until: date | None
+) -> tuple[list[tuple[date | None, date]], list[date]]:
+    """What is due, and the open steps without rows: before the last that is due, or all of them.
 
-    Without `until` it is one delivery: of the next step that has rows.
+    The history up to the first cutoff is due at once, then step by step; without `until` it is
+    the next step that has rows. Steps passed over before that have rows by now come last: one that
+    is refused keeps nothing else from being loaded.
     """
     with connect(settings) as con:
         last, _ = clock(settings, con)
         available = sources.days_available(con, settings, source)[1]
         end = until or (settings.steps.after(last, 1) if last else settings.first_cutoff)
-        due = intake.due_days(settings, last, min(end, available))
-        due = intake.with_rows(con, settings, source, due)
+        asked = intake.due_days(settings, last, min(end, available))
+        due = intake.with_rows(con, settings, source, asked)
         if not due and until is None:  # the next step is closed or without a row
-            later = intake.due_days(settings, last, available)
-            due = intake.with_rows(con, settings, source, later)[:1]
-    return due
+            asked = intake.due_days(settings, last, available)
+            due = intake.with_rows(con, settings, source, asked)[:1]
+        late = intake.passed_over(con, settings, last) if last else []
+        late = intake.with_rows(con, settings, source, late)
+    rowless = [step[1] for step in asked if step not in due]
+    if due or late:  # those after the last one that is loaded are asked for again anyway
+        rowless = [ds for ds in rowless if due and ds < due[-1][1]]
+    return due + late, rowless
 
 
 @task
@@ -76,16 +90,23 @@ def ingest(
     settings = Settings()
     source = source or settings.source
     deliveries: list[dict[str, object]] = []
+    due: Sequence[tuple[date | None, date | None]] = [(None, None)]
+    rowless: list[date] = []
     with writing():
-        due = [(None, None)] if path else due_days(settings, source, until)
+        if not path:
+            due, rowless = due_days(settings, source, until)
+        said = f"no rows of {', '.join(map(str, rowless))}" if rowless else ""
+        if said and due:
+            said += ", passed over"
+            get_run_logger().warning("%s", said)
         for since, last in due:
             deliveries.append(deliver(settings, source, path, since, last))
             get_run_logger().info("%s", deliveries[-1])
         if not due:
-            return done(message="no day is due: nothing to load", data=deliveries)
+            return done(message=f"{said or 'no day is due'}: nothing to load", data=deliveries)
         audit_sales(settings)
     create_table_artifact(key="deliveries", table=deliveries, description="What was delivered")
-    return done(message=_summary(deliveries), data=deliveries)
+    return done(message="; ".join(filter(None, (_summary(deliveries), said))), data=deliveries)
 
 
 def _summary(deliveries: list[dict[str, object]]) -> str:

@@ -54,9 +54,12 @@ def pipeline(weeks: int = 4) -> GateDecision:
     if _day(settings) >= end:
         skipped.append(f"sales are loaded through {_day(settings)}")
     while (day := _day(settings)) < end:
-        ingest(until=min(day + timedelta(weeks=1), end))
+        until = day
+        while until < end and _day(settings) == day:  # a holiday may last for weeks
+            until = min(until + timedelta(weeks=1), end)
+            ingest(until=until)
         if _day(settings) == day:
-            skipped.append(f"the source has no sales after {day}")
+            skipped.append(f"no sales between {day} and {end}")
             break
         materialize()
         forecast()

@@ -1,9 +1,11 @@
 """Data of one's own, small or weekly, through the rooms of the main job and the demonstration."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import polars as pl
 import pytest
@@ -15,7 +17,7 @@ from checks import intake
 from data.schema import KEYS
 from data.settings import Settings
 from data.snapshots import snapshot
-from data.warehouse import Connection, connect, known_at_morning, query
+from data.warehouse import Connection, connect, known_at_morning, query, sales_as_of
 from feature_repo import store
 from flows import ingest
 from models.assembly import training_data, write_features
@@ -165,9 +167,42 @@ def test_days_on_which_nobody_sold_are_left_out_and_the_next_one_is_loaded(
     saturday = settings.first_cutoff + timedelta(days=6)
     ingest.deliver.fn(settings, "csv", "", None, saturday - timedelta(days=1))
     for expected in (saturday, saturday + timedelta(days=2)):
-        ((since, last),) = ingest.due_days.fn(settings, "csv", None)
+        ((since, last),), _ = ingest.due_days.fn(settings, "csv", None)
         assert since == last == expected
         assert ingest.deliver.fn(settings, "csv", "", since, last)["result"] == "published"
     days = open_days.filter(pl.col("ds") > last)["ds"].unique().sort().to_list()
-    rest = [last for _, last in ingest.due_days.fn(settings, "csv", date.max)]
+    rest = [last for _, last in ingest.due_days.fn(settings, "csv", date.max)[0]]
     assert rest == [day for day in days if not settings.steps.is_closed(day)]
+
+
+def test_a_day_that_comes_late_is_named_when_it_is_passed_over_and_loaded_once_it_is_there(
+    own: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own(SMALL)
+    for name in ("due_days", "deliver"):
+        monkeypatch.setattr(ingest, name, getattr(ingest, name).fn)
+    for name in ("show", "audit_sales", "create_table_artifact", "get_run_logger"):
+        monkeypatch.setattr(ingest, name, MagicMock())
+    monkeypatch.setattr(ingest, "writing", nullcontext)
+    monkeypatch.setattr(ingest, "Settings", lambda: settings)
+    late, then, today = settings.steps.ahead(settings.first_cutoff, 3)
+    sold = pl.read_csv(settings.source_path, try_parse_dates=True)
+    fuel = pl.col("ds") == late  # sells, while the shop is closed
+    excluded = sold.with_columns(exclusion=pl.when(fuel).then(pl.lit("fuel")))
+    excluded.write_csv(settings.source_path)
+    ingest.ingest.fn(until=settings.first_cutoff)
+    said = ingest.ingest.fn(until=late).message  # type: ignore[attr-defined]
+    assert said == f"no rows of {late}: nothing to load"
+    said = ingest.ingest.fn().message  # type: ignore[attr-defined]
+    assert said.startswith("1 delivery: ") and said.endswith(f"; no rows of {late}, passed over")
+
+    sold.write_csv(settings.source_path)
+    loaded = ingest.ingest.fn().data  # type: ignore[attr-defined]
+    assert [d["until"] for d in loaded] == [str(today), str(late)]
+    assert ingest.due_days(settings, "csv", today) == ([], [])
+    with connect(settings) as con:
+        before, after = (
+            set(sales_as_of(con, known_at_morning(ds, settings.timezone))["ds"])
+            for ds in (today, today + timedelta(days=1))
+        )
+    assert {then, today} <= before and late not in before and late in after

@@ -14,16 +14,21 @@ from data.settings import Settings
 from flows.replay import replay as flow
 
 SINCE, SUNDAY = date(2017, 8, 20), 7
+FUEL = date(2017, 8, 27)
 Make = Callable[[int], Replay]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """A replay of some weeks on a source that ends three weeks after `SINCE`, closed on Sundays."""
+    """A replay of some weeks on a source that ends three weeks after `SINCE`, closed on Sundays.
+
+    On the Sunday `FUEL` the fuel station sells, whose rows are excluded.
+    """
     days = pl.date_range(date(2017, 8, 1), SINCE + timedelta(weeks=3), eager=True)
     rows = pl.DataFrame({"ds": days, "store_id": "1", "item_id": "A", "y": 1.0})
     path = tmp_path / "till.csv"
-    rows.filter(pl.col("ds").dt.weekday() != SUNDAY).write_csv(path)
+    rows = rows.with_columns(exclusion=pl.when(pl.col("ds") == FUEL).then(pl.lit("fuel")))
+    rows.filter((pl.col("ds").dt.weekday() != SUNDAY) | (pl.col("ds") == FUEL)).write_csv(path)
     settings = Settings(
         _env_file=None, state_dir=tmp_path / "state", source="csv", source_path=str(path)
     )

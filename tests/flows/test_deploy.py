@@ -1,12 +1,16 @@
 """What a deployment leaves behind when its version does not come to serve."""
 
+import json
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from checks.rollout import Tried
+from data.collection import ERROR
+from data.schema import SPOOL_CLOSED
 from data.settings import Settings
 from flows import deploy as flow
 from models import registry
@@ -169,6 +173,29 @@ def test_a_watch_that_breaks_rolls_back_and_says_why(
     with pytest.raises(DeployFailed, match=said):
         flow.deploy.fn()
     assert backs == ["6"]
+
+
+def test_a_503_from_before_the_first_model_serves_is_no_fault_of_it(
+    backs: list[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.spool_dir.mkdir(parents=True)
+
+    def swap(_settings: Settings, _version: str) -> None:
+        error = {"kind": ERROR, "at": str(datetime.now(UTC)), "status": 503}
+        (settings.spool_dir / f"1{SPOOL_CLOSED}").write_text(json.dumps(error))
+
+    def watch(_settings: Settings, _version: str, _before: object, since: datetime) -> Tried:
+        met = flow.rollout.live_5xx(settings.spool_dir, since)
+        return Tried(9, ("live requests met a 503",) * met, 10.0, None, 5.0, None)
+
+    monkeypatch.setattr(flow, "serve", swap)
+    monkeypatch.setattr(flow, "watch", watch)
+    monkeypatch.setattr(flow.rollout, "observe", lambda _settings: None)
+    flow.deploy.fn()
+    assert backs == []
+    monkeypatch.setattr(flow.rollout, "observe", lambda _settings: FINE)
+    with pytest.raises(DeployFailed, match="live requests met a 503"):
+        flow.deploy.fn()
 
 
 def test_faults_count_when_nothing_answered_before_the_swap(
