@@ -25,6 +25,7 @@ def beyond_rows(bench: Bench, rows: pl.DataFrame) -> list[Row]:
     """Coverage of levels by their sample paths, sums, and series hidden as if they were new."""
     mine = rows.filter((pl.col("model") == OURS) & pl.col("cutoff").is_in(list(bench.cutoffs)))
     levels = [level for level in bench.levels if level != "series"]
+    print("sample paths of levels, and each series hidden …", flush=True)
     covered = {level: level_coverage(bench, mine, level) for level in levels}
     result = [
         row(f"coverage_80_{level}", "share", share, target=0.8, met=0.78 <= share <= 0.82)

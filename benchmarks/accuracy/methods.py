@@ -124,6 +124,7 @@ class Bench:
             path.parent.mkdir(parents=True, exist_ok=True)
             start = perf_counter()
             frame = make().with_columns(seconds=pl.lit(perf_counter() - start))
+            print(f"{name}: {frame['seconds'][0]:.0f} s", flush=True)
             frame.write_parquet(path.with_suffix(".part"))
             path.with_suffix(".part").rename(path)
         return pl.read_parquet(path)
@@ -131,6 +132,7 @@ class Bench:
 
 def prepare(settings: Settings, cutoffs: Sequence[date]) -> Bench:
     """Loads the data and writes the features of every origin and training cutoff."""
+    print(f"sales and features, into {settings.state_dir} …", flush=True)
     world.load(settings)
     bench = Bench(settings, cutoffs)
     first: date = bench.sales["ds"].min()  # type: ignore[assignment]

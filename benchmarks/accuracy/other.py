@@ -25,6 +25,7 @@ def measured() -> list[Row]:
 
 
 def _row(kind: Kind, folder: Path) -> Row:
+    print(f"{kind.name}: {WORLDS} worlds …", flush=True)
     worlds = [figures(kind, folder / str(seed), seed=seed) for seed in range(1, WORLDS + 1)]
     found = {model: float(np.mean([world[model] for world in worlds])) for model in worlds[0]}
     best = min(BASELINES, key=lambda model: found[model])
