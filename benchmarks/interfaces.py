@@ -17,6 +17,7 @@ from stack.programs import environment
 
 SIZE: ViewportSize = {"width": 1280, "height": 860}
 SECONDS = 60
+SETTLED = 2000  # milliseconds
 # What the pages keep of their visitor's choices: light colours, no assistant beside the page.
 CHOICES = {
     "color-scheme": '"light"',
@@ -133,7 +134,7 @@ def picture(browser: Browser, shot: Shot) -> bytes:
         raise NoRows(
             f"{shot.url} shows {rows.count()} rows, expected {shot.least} or more."
         ) from late
-    page.wait_for_timeout(2000)  # pictures and graphs are drawn after the rows
+    page.wait_for_timeout(SETTLED)  # pictures and graphs are drawn after the rows
     taken = page.screenshot()
     page.context.close()
     return taken

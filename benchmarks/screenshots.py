@@ -34,9 +34,8 @@ def with_promotion(page: Page) -> None:
 
 
 def keep(picture: bytes, name: str) -> None:
-    path = IMAGES / name
-    path.write_bytes(picture)
-    print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1024:.0f} KiB")
+    (IMAGES / name).write_bytes(picture)
+    print(f"{name}  {len(picture) / 1024:.0f} KiB")
 
 
 def take_planner(browser: Browser, url: str) -> None:

@@ -57,6 +57,7 @@ SMALL = {
     "make bench-serving": (LIVE, "serving.main([part])"),
     "make bench-soak": (LIVE, '"soak": '),
     "make bench-fuzz": (LIVE, '"fuzz": '),
+    "make screenshots": (LIVE, 'screenshots.main("")'),
     "python -m benchmarks.serving": (LIVE, "serving.main("),
     "python -m benchmarks.accuracy": ("benchmarks/test_small_runs.py", "accuracy.main("),
     "python -m benchmarks.gates": ("benchmarks/test_small_runs.py", "gates.main("),
@@ -70,7 +71,6 @@ NOT_RUN = {
     "make format": "it changes the checkout",
     "make docs": "needs the group docs; a test finds what is older than its source",
     "make bundle": "packs what `make docs` made",
-    "make screenshots": "needs the stack of `make demo` on its usual ports",
     "python -m benchmarks.demonstration": "runs `make demo`; a test shortens what one printed",
 }
 
