@@ -32,9 +32,10 @@ export function searchBox(choose) {
 
   function show() {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = known.map(({ key, parts }) => ({ key, rank: rank(words, parts) })).filter(m => m.rank !== null);
+    const found = known.map(({ key, parts }) => ({ key, rank: rank(words, parts), size: parts.length })).filter(m => m.rank !== null);
     const total = found.length;
-    matches = found.sort((a, b) => a.rank - b.rank).slice(0, SHOWN);
+    // Of those that fit alike, "grocery" before "frozen grocery", and the borrowed last.
+    matches = found.sort((a, b) => a.rank - b.rank || a.size - b.size).slice(0, SHOWN);
     active = words.length && matches.length ? 0 : -1;
     fill(list, ...matches.map(option), note(total));
     open(true);
