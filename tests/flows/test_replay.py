@@ -105,7 +105,7 @@ def in_registry(patch: pytest.MonkeyPatch, champion: str) -> None:
         return registry.Exported(version, settings.champions_dir / version)
 
     patch.setattr(train, "fit", lambda s, data, *_: training.refit(data, gbm.DEFAULTS, seed=s.seed))
-    patch.setattr(train, "show", lambda _training: None)
+    patch.setattr(train, "show", lambda *_: None)
     patch.setattr(rollout, "SHADOW_REQUESTS", 20)
     patch.setattr(retrain, "deploy", lambda: None)
     patch.setattr(registry, "version_of", lambda *_: champion)
