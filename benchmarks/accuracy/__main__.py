@@ -54,8 +54,8 @@ def node_table(bench: Bench, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataF
 
 
 def _auto_ets_sums(bench: Bench, origin: date, here: pl.DataFrame) -> pl.DataFrame:
-    """AutoETS at every level; of single series, which take longest, at the headline cutoffs."""
-    levels = [lv for lv in bench.levels if lv != "series" or origin in bench.cutoffs]
+    """AutoETS of the nodes of every level but single series: those take minutes an origin."""
+    levels = [level for level in bench.levels if level != "series"]
     forecasts = pl.concat(methods.auto_ets(bench, origin, level) for level in levels)
     one = here.filter((pl.col("model") == OURS) & pl.col("y").is_not_null())
     actual = pl.concat(
@@ -65,23 +65,15 @@ def _auto_ets_sums(bench: Bench, origin: date, here: pl.DataFrame) -> pl.DataFra
     return judge.node_sums(nodes, AUTO_ETS, origin)
 
 
-def auto_ets_rows(bench: Bench) -> list[pl.DataFrame]:
-    """AutoETS of single series at the headline cutoffs and one horizon before, for intervals."""
-    before = {bench.settings.steps.after(c, -bench.settings.horizon) for c in bench.cutoffs}
-    origins = sorted({*before, *bench.cutoffs})
-    return [methods.auto_ets_of_series(bench, origin) for origin in origins]
-
-
 def measure(bench: Bench) -> tuple[list[Row], list[dict[str, Any]]]:
     """Every row of a data set, and the cells of accuracy-cells.json."""
     rows = scored(bench)
     sums, scales = node_table(bench, rows)
     mine = uncertain.judged(bench, rows)
-    everyone = pl.concat([rows, *auto_ets_rows(bench)], how="diagonal_relaxed")
     result = [
         *point_rows(bench, sums, scales),
         *bias_rows(bench, rows),
-        *uncertain.uncertainty_rows(bench, everyone, mine),
+        *uncertain.uncertainty_rows(bench, rows, mine),
         *beyond.beyond_rows(bench, rows),
     ]
     headline = pl.col("cutoff").is_in(list(bench.cutoffs))

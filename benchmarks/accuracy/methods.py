@@ -197,15 +197,6 @@ def auto_ets(bench: Bench, origin: date, level: str) -> pl.DataFrame:
     return bench.kept(f"auto-ets-{level.replace(' ', '-')}-{origin}", make).drop("seconds")
 
 
-def auto_ets_of_series(bench: Bench, origin: date) -> pl.DataFrame:
-    """AutoETS fitted to each series, scored: keys, cutoff, ds, step, y, y_hat, model."""
-    node = pl.concat_str([pl.lit(""), *KEYS], separator="/")
-    fitted = auto_ets(bench, origin, "series").drop("level")
-    rows = bench.actuals.filter(pl.col("cutoff") == origin).with_columns(node=node)
-    joined = rows.join(fitted, on=["node", "ds"]).drop("node")
-    return joined.with_columns(model=pl.lit(AUTO_ETS))
-
-
 def mlforecast(bench: Bench, origin: date) -> pl.DataFrame:
     """mlforecast with LightGBM's defaults: lags and means, calendar, and the same promotions."""
 

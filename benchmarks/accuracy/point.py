@@ -42,10 +42,13 @@ def point_rows(bench: Bench, sums: pl.DataFrame, scales: pl.DataFrame) -> list[R
     wrmsse = {(m, lv): v for m, lv, v in table.select("model", "level", "wrmsse").iter_rows()}
     levels = [level for level in LEVELS if (OURS, level) in wrmsse]
     averaged = [level for level in levels if level in judge.HEADLINE]
-    best = {level: min(SIMPLE, key=lambda m: wrmsse[m, level]) for level in levels}
-    for m in (OURS, *METHODS):
+    best = {
+        level: min((m for m in SIMPLE if (m, level) in wrmsse), key=lambda m: wrmsse[m, level])
+        for level in levels
+    }
+    for m in (OURS, *BASELINES, MLFORECAST, ORACLE):
         wrmsse[m, "mean"] = sum(wrmsse[m, lv] for lv in averaged) / len(averaged)
-    mine, simple = wrmsse[OURS, "mean"], min(wrmsse[m, "mean"] for m in SIMPLE)
+    mine, simple = wrmsse[OURS, "mean"], min(wrmsse[m, "mean"] for m in BASELINES)
     rows = [
         row("wrmsse_mean_levels", "WRMSSE", mine, theirs=simple, target=0.66, met=mine <= 0.66),
         *_worst_rows(wrmsse, best, levels),
@@ -53,7 +56,8 @@ def point_rows(bench: Bench, sums: pl.DataFrame, scales: pl.DataFrame) -> list[R
         *_interval_rows(bench, nodes, best),
     ]
     for level in [*levels, "mean"]:
-        rows += [_level_row(level, m, wrmsse[OURS, level], wrmsse[m, level]) for m in METHODS]
+        there = [m for m in METHODS if (m, level) in wrmsse]
+        rows += [_level_row(level, m, wrmsse[OURS, level], wrmsse[m, level]) for m in there]
     return rows
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.accuracy.judge import tiers_of
-from benchmarks.accuracy.methods import AUTO_ETS, OURS, Bench, trained
+from benchmarks.accuracy.methods import OURS, Bench, trained
 from benchmarks.accuracy.point import row
 from benchmarks.rows import Row, plain_row
 from data.schema import KEYS, QUANTILE_COLUMNS, QUANTILES
@@ -19,7 +19,7 @@ from models.metrics import pit_coverage, weighted_quantile_loss
 LEVELS_OF_COVERAGE = (0.5, 0.8, 0.95)
 LEAST_POINTS = 5000
 WIDTHS = ((80, "q0.1", "q0.9"), (95, "q0.025", "q0.975"))
-FITTED = [m for m in (*BASELINES, AUTO_ETS) if m != "naive"]  # that get intervals
+FITTED = [m for m in BASELINES if m != "naive"]  # that get intervals
 Step = Callable[[Bench, pl.DataFrame, pl.DataFrame], Matrix]  # from errors before and forecasts
 
 
