@@ -22,7 +22,6 @@ RUN_LIMIT_SECONDS = 1800
 BUSY_SECONDS = 30
 BARS = "▁▂▃▄▅▆▇█"
 PLANTED = timedelta(days=14)  # from the first cutoff to the day that is delivered again
-STEP = {"1d": "day", "1w": "week"}  # of a frequency
 
 
 class RunFailed(RuntimeError):
@@ -148,7 +147,7 @@ def sparkline(values: list[float]) -> str:
 
 def show_forecast(settings: Settings, series: dict[str, str]) -> None:
     """Fetches one forecast over REST, as far as the model reaches, and prints 14 steps of it."""
-    url, step = f"{settings.serve_url}/v1/forecasts", STEP[settings.frequency]
+    url, step = f"{settings.serve_url}/v1/forecasts", settings.steps.unit
     body = {"series": [series], "quantiles": [0.1, 0.5, 0.9]}
     headers = operator_headers(settings)
     answer = httpx.post(url, json=body, headers=headers, timeout=15).raise_for_status().json()
@@ -173,7 +172,7 @@ def show_accuracy(settings: Settings) -> None:
     with connect(settings) as con:
         scores = query(con, "latest_scores")
         decision = query(con, "latest_decision", gate="retrain").row(0, named=True)
-    ahead = f"{settings.horizon} {STEP[settings.frequency]}s"
+    ahead = f"{settings.horizon} {settings.steps.unit}s"
     if scores.is_empty():
         OUT.print(f"No forecast is scored yet: none has seen the sales of all its {ahead}.")
     else:

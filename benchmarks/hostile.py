@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from benchmarks.load import Load, capacity, rate_run
-from benchmarks.resilience import CLIENTS, REPLICA, at_most, members
+from benchmarks.resilience import CLIENTS, REPLICA, at_most, held, members
 from benchmarks.rest import SHARE, served
 from benchmarks.rows import Row, plain_row, ratio_row
 from data.settings import ROOT, Settings
@@ -44,11 +44,6 @@ def watched(processes: Sequence[psutil.Process], until: threading.Event) -> list
         seen.append(held(processes))
         until.wait(0.02)
     return seen
-
-
-def held(processes: Sequence[psutil.Process]) -> int:
-    """Bytes that processes hold in memory now."""
-    return sum(process.memory_info().rss for process in processes)
 
 
 def hostile_rows(

@@ -192,6 +192,11 @@ def overload_rows(settings: Settings, *, seconds: float = 10, rounds: int = 5) -
     ]
 
 
+def held(processes: Sequence[psutil.Process]) -> int:
+    """Bytes that processes hold in memory now."""
+    return sum(process.memory_info().rss for process in processes)
+
+
 def soak_rows(settings: Settings, *, minutes: float = 30, step: float = 15) -> list[Row]:
     """Four fifths of the capacity for a long time: failures, and what the replicas grow by.
 
@@ -206,7 +211,7 @@ def soak_rows(settings: Settings, *, minutes: float = 30, step: float = 15) -> l
     while time.monotonic() < end:
         answers: Answers = rate_run(load, 0.8 * able, step)
         failed, total = failed + answers.failed, total + len(answers.statuses)
-        memory.append(sum(replica.memory_info().rss for replica in found) / 2**20)
+        memory.append(held(found) / 2**20)
         files.append(sum(replica.num_fds() for replica in found))
     settled = memory[len(memory) // 5 :]  # caches fill in the first fifth
     grown = (settled[-1] / settled[0] - 1) * 10 / (minutes * 0.8)

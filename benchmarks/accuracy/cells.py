@@ -6,11 +6,11 @@ import polars as pl
 
 from benchmarks.accuracy import judge
 from benchmarks.accuracy.uncertain import coverage_table
+from benchmarks.report import INTERVALS
 from data.schema import KEYS
 from models.metrics import LEVELS, pinball
 
 ERRORS = ("wape", "mase", "bias")
-INTERVALS = ("coverage_50", "coverage_80", "coverage_95", "width_80")
 
 
 def of_series(mine: pl.DataFrame, scales: pl.DataFrame) -> list[dict[str, Any]]:
