@@ -27,7 +27,7 @@ MORE_IS_BETTER = re.compile(
     r"|demo_series|series|weeks|policies|identical_on_rerun|oracle_gap|levels_with"
 )
 AROUND = re.compile(r"coverage_(80|95)")  # may be 0.02 from its target
-OF_RATIO = re.compile(r"other_data|.*_vs_")
+OF_RATIO = re.compile(r"other_data|overload_goodput|.*_vs_")
 STRICT = re.compile(r".*_worst_level|cold_start|other_data")  # 1 is a draw, no win
 SIMPLE = ["naive", "seasonal naive", "moving average 28", "moving average 56"]
 SIMPLE += ["weekday mean", "level x weekday"]
