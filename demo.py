@@ -6,6 +6,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import polars as pl
@@ -19,7 +20,7 @@ from stack.commands import up
 
 OUT = Console(highlight=False, soft_wrap=True)
 RUN_LIMIT_SECONDS = 1800
-BUSY_SECONDS = 30
+BUSY_SECONDS = 60
 BARS = "▁▂▃▄▅▆▇█"
 PLANTED = timedelta(days=14)  # from the first cutoff to the day that is delivered again
 
@@ -32,21 +33,34 @@ class Prefect:
     """The few calls of the Prefect REST API that following a run takes."""
 
     def __init__(self, settings: Settings) -> None:
-        self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=15)
+        self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=30)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON of an answer; asked again while the server says that its database is busy."""
-        for _ in range(BUSY_SECONDS):
-            answer = self.client.request(method, path, json=body)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
+        """The JSON of an answer; asked again while the server says that it is busy, or is silent.
+
+        So what is asked must be harmless when it is done twice. Raises httpx.HTTPError.
+        """
+        begun = time.monotonic()
+        while True:
+            late = time.monotonic() - begun > BUSY_SECONDS
+            try:
+                answer = self.client.request(method, path, json=body)
+            except httpx.TimeoutException:
+                if late:
+                    raise
+                continue
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or late:
+                return answer.raise_for_status().json()
             time.sleep(1)
-        return answer.raise_for_status().json()
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Starts a run of `FLOW/NAME`; returns its id."""
         found = self.ask("GET", f"deployments/name/{deployment}")
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        body = {
+            "parameters": parameters,
+            "state": {"type": "SCHEDULED", "name": "Scheduled"},
+            "idempotency_key": uuid4().hex,  # asked twice, it is one run
+        }
         return str(self.ask("POST", f"deployments/{found['id']}/create_flow_run", body)["id"])
 
     def state(self, run: str) -> dict[str, Any]:

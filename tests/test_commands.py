@@ -69,7 +69,7 @@ NOT_RUN = {
     "python -m pytest": "a part of what runs this",
     "make lint": "CI runs it beside the tests",
     "make format": "it changes the checkout",
-    "make docs": "needs the group docs; a test finds what is older than its source",
+    "make docs": "needs the group docs; CI runs it after the tests",
     "make bundle": "packs what `make docs` made",
     "python -m benchmarks.demonstration": "runs `make demo`; a test shortens what one printed",
 }

@@ -322,7 +322,7 @@ def test_nothing_goes_round_the_feature_store(
 
 
 def answered(api: httpx.Client, series: dict[str, str], status: int) -> str:
-    """What is answered once the status is this one: servers cache the registry for a minute."""
+    """What is answered once the status is this one: servers cache the registry for ten seconds."""
     for _ in range(120):
         answer = api.post("/v1/forecasts", json={"series": [series]})
         if answer.status_code == status:
