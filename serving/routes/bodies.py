@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
@@ -46,8 +47,8 @@ def _parts(body: bytes) -> int:
 
 def _without_texts(body: bytes) -> bytes:
     """The body with one quote for each string; right up to where it is no JSON any more."""
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    return b'"'.join(plain.split(b'"')[::2])
+    plain = np.frombuffer(body.replace(rb"\\", b"").replace(rb"\"", b""), np.uint8)
+    return plain[~np.logical_xor.accumulate(plain == ord('"'))].tobytes()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
