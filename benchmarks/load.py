@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import uvloop
 
 TIMEOUT = 20.0
 FAILED = 0  # the status of a request that got no answer
@@ -190,7 +191,7 @@ def during(load: Load, clients: int, event: Callable[[], None]) -> Answers:
         load.close()
         return answers
 
-    return asyncio.run(run())
+    return uvloop.run(run())
 
 
 def rate_run(load: Load, rate: float, seconds: float) -> Answers:
@@ -201,7 +202,7 @@ def rate_run(load: Load, rate: float, seconds: float) -> Answers:
         load.close()
         return answers
 
-    return asyncio.run(run())
+    return uvloop.run(run())
 
 
 def capacity(load: Load, clients: int, seconds: float) -> float:
@@ -213,5 +214,5 @@ def capacity(load: Load, clients: int, seconds: float) -> float:
         load.close()
         return answers
 
-    answers = asyncio.run(run())
+    answers = uvloop.run(run())
     return answers.good / answers.elapsed
