@@ -12,6 +12,7 @@ import httpx
 import polars as pl
 from rich.console import Console
 from rich.table import Table
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from data.settings import Settings
 from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sales_as_of
@@ -29,29 +30,30 @@ class RunFailed(RuntimeError):
     """A deployment's run did not end well."""
 
 
+def _is_busy(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    return isinstance(error, httpx.TimeoutException)
+
+
 class Prefect:
     """The few calls of the Prefect REST API that following a run takes."""
 
     def __init__(self, settings: Settings) -> None:
         self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=30)
 
+    @retry(
+        retry=retry_if_exception(_is_busy),
+        stop=stop_after_delay(BUSY_SECONDS),
+        wait=wait_fixed(1),
+        reraise=True,
+    )
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON of an answer; asked again while the server says that it is busy, or is silent.
 
         So what is asked must be harmless when it is done twice. Raises httpx.HTTPError.
         """
-        begun = time.monotonic()
-        while True:
-            late = time.monotonic() - begun > BUSY_SECONDS
-            try:
-                answer = self.client.request(method, path, json=body)
-            except httpx.TimeoutException:
-                if late:
-                    raise
-                continue
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or late:
-                return answer.raise_for_status().json()
-            time.sleep(1)
+        return self.client.request(method, path, json=body).raise_for_status().json()
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Starts a run of `FLOW/NAME`; returns its id."""

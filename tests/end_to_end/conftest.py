@@ -81,7 +81,7 @@ def prefect(running: Settings, demo: str) -> Prefect:
 
 @pytest.fixture
 def api(running: Settings, demo: str) -> httpx.Client:
-    return httpx.Client(base_url=running.serve_url, timeout=60)
+    return httpx.Client(base_url=running.serve_url, timeout=15)
 
 
 @pytest.fixture
