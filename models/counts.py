@@ -10,6 +10,7 @@ from models.dataset import Matrix
 
 LARGE = 80.0  # units; above it one unit more or less is nothing beside the spread
 ROWS = 256  # rows whose tables are in memory together
+NEAR, FAR = 3.0, 12.0  # deviations that tables reach above the mean
 TINY = 1e-12
 
 
@@ -45,8 +46,11 @@ def quantiles(p: Matrix, mean: Matrix, dispersion: Matrix) -> Matrix:
     A mean of zero has the quantile zero.
     """
     y, p = np.zeros(p.shape), np.minimum(p, 1 - TINY)
-    for rows, table in tables(mean, dispersion):
-        y[rows] = (table[:, None, :] < p[rows][:, :, None]).sum(axis=2)
+    beyond = np.ones(len(mean), dtype=bool)
+    for deviations in (NEAR, FAR):  # few quantiles lie where only a long table reaches
+        for rows, table in tables(np.where(beyond, mean, 0), dispersion, deviations):
+            y[rows] = (table[:, None, :] < p[rows][:, :, None]).sum(axis=2)
+            beyond[rows] = table[:, -1] < p[rows].max(axis=1, initial=0)
     large = mean > LARGE
     width = _gamma_width(mean[large], dispersion[large])[:, None]
     root = 1 - width**2 + width * ndtri(p[large])
@@ -59,14 +63,17 @@ def _gamma_width(mean: Matrix, dispersion: Matrix) -> Matrix:
     return np.sqrt(1 / mean + dispersion) / 3
 
 
-def tables(mean: Matrix, dispersion: Matrix) -> Iterator[tuple[NDArray[np.intp], Matrix]]:
+def tables(
+    mean: Matrix, dispersion: Matrix, deviations: float = FAR
+) -> Iterator[tuple[NDArray[np.intp], Matrix]]:
     """Row numbers and P(Y <= 0), P(Y <= 1), … of them, for rows with 0 < mean <= LARGE.
 
-    Rows of like reach come together, as a table is as wide as the farthest of its rows asks for.
+    Tables end `deviations` above the mean, further where the tail is long. Rows of like reach come
+    together, as a table is as wide as the farthest of its rows asks for.
     """
     wanted = np.flatnonzero((mean > 0) & (mean <= LARGE))
     m, a = mean[wanted], dispersion[wanted]
-    reach = m + 12 * np.sqrt(m + a * m * m) * np.maximum(1, np.sqrt(a)) + 15
+    reach = m + deviations * (np.sqrt(m + a * m * m) * np.maximum(1, np.sqrt(a)) + 1.25)
     near = np.argsort(reach, kind="stable")
     for at in range(0, len(near), ROWS):
         here = near[at : at + ROWS]
