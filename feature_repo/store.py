@@ -93,10 +93,14 @@ def write_offline(
     return path
 
 
-def offline_cutoffs(settings: Settings, view: str = "demand") -> list[date]:
-    """Cutoffs of which the offline store holds rows, sorted."""
-    folders = (settings.features_dir / view).glob("*")
-    return sorted(date.fromisoformat(f.name) for f in folders if any(f.glob("*.parquet")))
+def offline_cutoffs(settings: Settings) -> list[date]:
+    """Cutoffs of which the offline store holds rows of every view, sorted.
+
+    A cutoff whose writing was cut off between two views is none of them.
+    """
+    files = ((settings.features_dir / view).glob("*/*.parquet") for view in VIEWS)
+    whole = set.intersection(*({file.parent.name for file in view} for view in files))
+    return sorted(map(date.fromisoformat, whole))
 
 
 def newest_offline(settings: Settings, cutoff: date | None = None) -> pl.DataFrame | None:

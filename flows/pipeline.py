@@ -16,6 +16,7 @@ from flows.retrain import retrain
 from flows.slots import clock, done, writing
 from flows.train import train
 from models import registry
+from models.forecaster import NoChampion
 from serving.deploy import served_model
 
 
@@ -30,6 +31,8 @@ def _day(settings: Settings) -> date:
 def pipeline(weeks: int = 4) -> GateDecision:
     """Loads, trains, serves and forecasts at the first cutoff, then goes on for some weeks.
 
+    Raises NoChampion when there is no model yet and the first one is not promoted.
+
     Args:
         weeks: weeks of daily deliveries after the first cutoff, each ended by a forecast.
     """
@@ -41,7 +44,11 @@ def pipeline(weeks: int = 4) -> GateDecision:
         skipped.append("history is loaded")
     materialize()
     if registry.version_of(settings, registry.CHAMPION) is None:
-        train()
+        if train() is None:
+            raise NoChampion(
+                "The first training was not promoted, so that there is nothing to serve; the "
+                "artifact gate-promote says why. Run the pipeline again once that is mended."
+            )
     else:
         skipped.append("a champion is trained")
     champion = registry.version_of(settings, registry.CHAMPION)

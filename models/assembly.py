@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from data.schema import EVENT_TIME, KEYS, UTC
+from data.schema import EVENT_TIME, KEYS, STORE_FEATURES, UTC
 from data.settings import Settings
 from data.steps import Steps
 from data.warehouse import Connection, known_at_morning, query
@@ -23,6 +23,23 @@ from models.dataset import MatrixSpec, training_cutoffs
 from models.training import TUNING_FOLDS
 
 WARM_UP_DAYS = 56  # sales that the features of the first training cutoff rest on
+YEAR_DAYS = 366  # a hole so long parts a row of a mistyped year from the history
+
+
+def history_begins(versions: pl.DataFrame, series: pl.DataFrame, cutoff: date) -> date:
+    """The first day of sales that features of the `series` (KEYS) up to a cutoff rest on.
+
+    `versions` are all versions of the sales. What other series sold before says nothing of these, a
+    row that came late nothing of the cutoffs before it was known, and what lies before a year in
+    which nothing was sold is no history. Without any sales it is the cutoff.
+    """
+    came = pl.col("known_at").dt.date() - pl.duration(days=1)
+    own = versions.join(series, on=KEYS, how="semi")
+    days = own.select(day=pl.max_horizontal("ds", came)).unique().sort("day")
+    days = days.filter(pl.col("day") <= cutoff)
+    goes_on = pl.col("day").diff() <= timedelta(days=YEAR_DAYS)
+    first: date | None = days.filter(~goes_on.fill_null(value=False))["day"].max()  # type: ignore[assignment]
+    return first or cutoff
 
 
 def needed_cutoffs(first_day: date, cutoff: date, horizon: int, steps: Steps) -> list[date]:
@@ -46,7 +63,7 @@ def features_as_known(
     """Features of each series at each cutoff as known the morning after it, through Feast.
 
     Series that had not sold by a cutoff have no row. Raises StaleFeatures naming a cutoff that
-    the feature store holds no rows of.
+    the feature store does not hold the rows of, or not of their stores.
     """
     times = pl.DataFrame(
         {
@@ -58,11 +75,12 @@ def features_as_known(
     asked = series.select(KEYS).join(times, how="cross")
     rows = historical_features(settings, asked.drop("asked")).with_columns(asked["asked"])
     found = rows.filter(pl.col("cutoff") == pl.col("asked").cast(pl.String))
-    missing = sorted(set(cutoffs) - set(found["asked"].unique().to_list()))
+    half = found.filter(pl.any_horizontal(pl.col(STORE_FEATURES).is_null()))
+    missing = sorted((set(cutoffs) - set(found["asked"])) | set(half["asked"]))
     if missing:
         raise StaleFeatures(
-            f"The feature store holds no rows of cutoff {missing[0]} ({len(missing)} cutoffs are "
-            "missing); run the materialize deployment first."
+            f"The feature store does not hold all rows of cutoff {missing[0]} ({len(missing)} "
+            "cutoffs are missing); run the materialize deployment first."
         )
     return found.drop("asked").with_columns(pl.col("cutoff").str.to_date())
 
@@ -80,9 +98,9 @@ def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[
 
     Each as known the morning after its cutoff. Returns the cutoffs that the offline store lacked.
     """
-    snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
-    first_day: date = sales["ds"].min()  # type: ignore[assignment]
+    snapshot_id, cutoff, _, series = read_snapshot(snapshot)
     versions = query(con, "sales_versions")
+    first_day = history_begins(versions, series, cutoff)
     plans = query(con, "plan_versions", since=first_day, until=cutoff)
     wanted = set(needed_cutoffs(first_day, cutoff, settings.horizon, settings.steps))
     missing = sorted(wanted - set(offline_cutoffs(settings)))
@@ -111,7 +129,7 @@ def training_data(
     coming days.
     """
     snapshot_id, cutoff, sales, series = read_snapshot(folder)
-    first_day: date = sales["ds"].min()  # type: ignore[assignment]
+    first_day = history_begins(versions, series, cutoff)
     cutoffs = needed_cutoffs(first_day, cutoff, settings.horizon, settings.steps)
     return TrainingData(
         cutoff=cutoff,

@@ -157,6 +157,20 @@ def test_a_cutoff_without_rows_is_named(filled: Settings, series: pl.DataFrame) 
         features_as_known(filled, series, [date(2017, 8, 1), CUTOFF])
 
 
+def test_a_cutoff_that_was_written_by_half_is_missing_until_it_is_whole(
+    filled: Settings, series: pl.DataFrame
+) -> None:
+    day = CUTOFF - timedelta(days=1)
+    (rows,) = (filled.features_dir / "store_demand" / str(day)).glob("*.parquet")
+    killed = rows.rename(rows.with_suffix(".part"))
+    assert store.offline_cutoffs(filled) == [day - timedelta(days=1), CUTOFF]
+    with pytest.raises(store.StaleFeatures, match=f"all rows of cutoff {day}"):
+        features_as_known(filled, series, [day, CUTOFF])
+    killed.rename(rows)
+    assert store.offline_cutoffs(filled) == [day - timedelta(days=1), day, CUTOFF]
+    assert features_as_known(filled, series, [day])["store_mean_28"].null_count() == 0
+
+
 def test_a_deleted_view_fails_training_and_serving_by_its_name(
     filled: Settings, series: pl.DataFrame
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from data.settings import Settings
 from flows import pipeline as flow
+from models.forecaster import NoChampion
 
 
 @pytest.fixture
@@ -48,3 +49,14 @@ def test_it_goes_on_after_a_holiday_of_weeks(
     ended = flow.pipeline.fn(weeks=4)
     assert "no sales" not in ended.message  # type: ignore[attr-defined]
     assert ran.count("forecast") == 4 and ran[-2:] == ["collect", "retrain"]
+
+
+def test_a_first_training_that_is_held_ends_it_and_says_where_the_reason_is(
+    settings: Settings, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(monkeypatch, [settings.first_cutoff])
+    monkeypatch.setattr(flow.registry, "version_of", lambda *_: None)
+    monkeypatch.setattr(flow, "train", lambda: None)
+    with pytest.raises(NoChampion, match=r"not promoted.*the artifact gate-promote says why"):
+        flow.pipeline.fn()
+    assert ran == ["materialize"]

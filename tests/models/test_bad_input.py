@@ -10,7 +10,7 @@ from data.schema import KEYS, PLAN, QUANTILE_COLUMNS, SALES
 from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import feature_rows
-from models.assembly import needed_cutoffs
+from models.assembly import history_begins, needed_cutoffs
 from models.backtest import TrainingData
 from models.baselines import BASELINES, baseline_forecasts
 from models.dataset import MatrixSpec, history
@@ -151,3 +151,33 @@ def test_forty_planned_cells_without_a_number_are_listed_and_count_as_unpromoted
 def test_one_day_of_history_is_too_little_to_train_on_and_the_error_says_what_is_needed() -> None:
     with pytest.raises(ValueError, match=r"needs sales of at least 8 weeks .* begin on 2017-09-10"):
         needed_cutoffs(CUTOFF, CUTOFF, HORIZON, STEPS)
+
+
+def old_row(series: pl.DataFrame, known: date, **key: str) -> pl.DataFrame:
+    """One sale of 7 June 2004, of the first of the series or of another, known after a day."""
+    sold = {**series.row(0, named=True), **key, "ds": date(2004, 6, 7), "y": 1.0, "price": 2.0}
+    return pl.DataFrame([{**sold, "known_at": known_at_morning(known, ZONE)}], schema=SALES)
+
+
+@pytest.mark.parametrize(
+    ("known", "key"),
+    [
+        (date(2004, 6, 7), {"store_id": "closed since"}),
+        (date(2004, 6, 7), {}),  # a mistyped year in the history
+        (date(2017, 9, 5), {}),  # one that was delivered later
+    ],
+)
+def test_an_old_row_makes_no_training_longer(
+    sales: pl.DataFrame, series: pl.DataFrame, known: date, key: dict[str, str]
+) -> None:
+    begins = history_begins(sales, series, CUTOFF)
+    assert begins == sales["ds"].min()
+    with_old = pl.concat([sales, old_row(series, known, **key)])
+    assert history_begins(with_old, series, CUTOFF) == begins
+
+
+def test_sales_that_were_all_known_later_are_no_history(
+    sales: pl.DataFrame, series: pl.DataFrame
+) -> None:
+    later = pl.lit(known_at_morning(CUTOFF + timedelta(days=30), ZONE)).cast(SALES["known_at"])
+    assert history_begins(sales.with_columns(known_at=later), series, CUTOFF) == CUTOFF
