@@ -113,6 +113,7 @@ def try_out(
 ) -> Tried:
     """Answers every request with both models, compares, and returns none of the answers.
 
+    A request reaches as far as both models do, at most.
     It ends after TRIAL_SECONDS; requests that are left over then are a problem.
     `each_plausible` holds each answer's sum to PLAUSIBLE_REQUEST, not only the sum of all. A
     champion that repeats the last week moves as far as weeks do: then only the sum of all is held,
@@ -128,6 +129,8 @@ def try_out(
     heavier = _resident_mb() - before
     if model.repeats:
         champion = None
+    reach = min(m.horizon for m in (model, champion) if m is not None)
+    requests = [replace(r, horizon=min(r.horizon, reach)) for r in requests]
     after_repeats = champion is not None and champion.repeats
     faults, units, old_units = dict[str, None](), 0.0, 0.0
     times: list[float] = []

@@ -24,6 +24,7 @@ from models.assembly import training_data, write_features
 from models.batch import batch_forecasts, cold_forecasts
 from models.forecaster import Forecaster, save
 from models.training import refit
+from serving.rollout import Desk, golden
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
@@ -98,6 +99,8 @@ def test_weeks_go_from_a_file_through_the_feature_store_to_answers_and_the_demo(
     weeks = settings.steps.ahead(settings.first_cutoff, 8)
     (folder,) = settings.snapshots_dir.iterdir()
     champion = Forecaster.load(settings.champions_dir / "1")
+    tried = golden(Desk(settings), settings.champions_dir / "1", None, folder.name)
+    assert tried.faults == () and tried.units > 0
     issued = batch_forecasts(settings, str(folder), champion)
     series = issued.select(KEYS).row(0, named=True)
     is_it = pl.all_horizontal(pl.col(k) == v for k, v in series.items())

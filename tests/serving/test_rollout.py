@@ -69,6 +69,17 @@ def test_golden_requests_are_always_the_same_and_reach_all_horizons() -> None:
     assert len(requests) == 23 and requests[0].keys[0] == series[0]
 
 
+@pytest.mark.parametrize(("new", "champion"), [(8, 28), (28, 8), (8, 8)])
+def test_requests_reach_no_further_than_both_models(
+    desk: rollout.Desk, load: Callable[..., Any], new: int, champion: int
+) -> None:
+    models = load("1.1-x"), load("1")
+    models[0].horizon, models[1].horizon = new, champion
+    requests = rollout.golden_requests(SERIES, 28)
+    tried = rollout.try_out(desk, requests, lambda: models[0], models[1], each_plausible=True)
+    assert tried.problems() == [] and tried.requests == len(requests)
+
+
 def test_shadow_asks_what_was_asked_the_newest_first(
     desk: rollout.Desk, load: Callable[..., Any]
 ) -> None:
