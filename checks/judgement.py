@@ -102,18 +102,21 @@ def jackknifed(values: Sequence[float]) -> Band:
     return Band(whole, whole - half, whole + half)
 
 
-def movement(before: pl.DataFrame, after: pl.DataFrame) -> float:
-    """How far the forecasts for the same days moved between two issues, over their sum before."""
+def movement(before: pl.DataFrame, after: pl.DataFrame) -> float | None:
+    """How far the forecasts for the same days moved between two issues, over their sum before.
+
+    None when they have no day in common, as at a horizon of one step, or that sum is 0.
+    """
     both = before.join(after.select(*KEYS, "ds", now="y_hat"), on=[*KEYS, "ds"])
-    return float(both.select((pl.col("now") - pl.col("y_hat")).abs().sum()).item()) / float(
-        both["y_hat"].sum()
-    )
+    units = float(both["y_hat"].sum())
+    return float((both["now"] - both["y_hat"]).abs().sum()) / units if units else None
 
 
 @lru_cache(maxsize=4096)
-def moved(replay: Replay, before: tuple[date, str], after: tuple[date, str]) -> float:
+def moved(replay: Replay, before: tuple[date, str], after: tuple[date, str]) -> float | None:
     """`movement` between two issues, each a cutoff and a version."""
-    return round(movement(issued(replay, *before), issued(replay, *after)), DIGITS)
+    share = movement(issued(replay, *before), issued(replay, *after))
+    return None if share is None else round(share, DIGITS)
 
 
 @lru_cache(maxsize=256)

@@ -141,8 +141,9 @@ def _digest(settings: Settings, arrived: pl.DataFrame) -> str:
         for file in sorted(f for f in files if ROOT / "data" / "state" not in f.parents):
             digest.update(file.read_bytes())
     digest.update(arrived.write_csv().encode())
-    at = Path(settings.source_path or "none")
-    files = at.rglob("*") if at.is_dir() else at.parent.glob(at.name)
+    at = Path(settings.source_path or "none").absolute()
+    root = Path(at.anchor)  # a wildcard may stand in any folder of the path
+    files = at.rglob("*") if at.is_dir() else root.glob(str(at.relative_to(root)))
     for file in sorted(files):
         digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()

@@ -26,6 +26,8 @@ def html(results: Results) -> str:
     """The page; the same results give the same text."""
     chosen = next(row for row in results.policies if row["policy"] == results.recommended)
     none = "<p>No model was replaced.</p>"
+    still = "<p>No two issues forecast the same day.</p>"
+    moves = chosen["moved"] is not None
     return Template(TEMPLATE.read_text()).substitute(
         since=_day(results.since),
         until=_day(results.until),
@@ -37,7 +39,9 @@ def html(results: Results) -> str:
         policies=_table(HEADS, [_row(row, results.recommended) for row in results.policies]),
         accuracy_chart=weekly_chart(results, "value", "WRMSSE", bands=True),
         retrains_chart=retrains_chart(results) if results.retrains else none,
-        stability_chart=weekly_chart(results, "moved", "share of a day", bands=False),
+        stability_chart=weekly_chart(results, "moved", "share of a day", bands=False)
+        if moves
+        else still,
         decisions=_decisions(results),
         hashes="".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in results.hashes.items()),
     )
@@ -66,14 +70,16 @@ def _tiles(row: dict[str, Any]) -> str:
     return "".join(
         f'<div class="tile"><b>{value:{form}}</b><span>{escape(text)}</span></div>'
         for value, form, text in figures
+        if value is not None
     )
 
 
-def _row(row: dict[str, Any], chosen: str) -> tuple[str, list[str]]:
-    def horizon(name: str, form: str) -> str:
-        value = row[f"horizon {name}"]
-        return "" if value is None else format(value, form)
+def _figure(value: float | None, form: str) -> str:
+    """The figure; empty when there is none."""
+    return "" if value is None else format(value, form)
 
+
+def _row(row: dict[str, Any], chosen: str) -> tuple[str, list[str]]:
     def band(low: str, high: str, form: str, less: int) -> str:
         return _below(" to ".join(format(row[end] - less, form) for end in (low, high)))
 
@@ -81,10 +87,10 @@ def _row(row: dict[str, Any], chosen: str) -> tuple[str, list[str]]:
         escape(row["policy"]),
         f"{row['loss']:.3f}" + band("loss_low", "loss_high", ".3f", 0),
         f"{row['ratio'] - 1:+.1%}" + band("low", "high", "+.1%", 1),
-        horizon("wrmsse mean", ".3f"),
-        horizon("bias", "+.1%"),
-        horizon("coverage 80 inside", ".1%"),
-        f"{row['moved']:.1%}",
+        _figure(row["horizon wrmsse mean"], ".3f"),
+        _figure(row["horizon bias"], "+.1%"),
+        _figure(row["horizon coverage 80 inside"], ".1%"),
+        _figure(row["moved"], ".1%"),
         f"{row['trainings']}" + _below(f"{row['retrains']} in service"),
         f"{row['false_retrains']}",
         f"{row['training_seconds']:.0f}" + _below(f"{row['cost']:.4f}"),
@@ -141,7 +147,7 @@ def markdown(results: Results, report: Path, logged: str) -> str:
     }
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [
-        f"| {' | '.join(format(row[c], form) for c, form in columns.items())} |"
+        f"| {' | '.join(_figure(row[c], form) for c, form in columns.items())} |"
         for row in results.policies
     ]
     # A browser opens no file from a page that came over HTTP.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 from itertools import pairwise
@@ -44,13 +45,13 @@ def results(replay: Replay) -> Results:
     weeks = [row for name, made in issues.items() for row in _weeks(replay, name, made)]
     table = []
     for policy in replay.policies:
-        moves = [w["moved"] for w in weeks if w["policy"] == policy.name and w["moved"] is not None]
+        moves = [w["moved"] for w in weeks if w["policy"] == policy.name]
         mine, ratio = mean[policy.name], jackknifed(list(mean[policy.name] / mean[best]))
         table.append(
             {
                 "policy": policy.name,
                 **_accuracy(replay, issues[policy.name], jackknifed(list(mine)), ratio),
-                "moved": float(np.mean(moves)),
+                "moved": _mean_of(moves),
                 **_cost(replay, policy),
                 **_false(retrains, policy.name),
             }
@@ -93,9 +94,15 @@ def _weeks(replay: Replay, name: str, issues: list[tuple[date, str]]) -> list[di
             continue
         moves = [moved(replay, old, new) for old, new in pairwise(issues) if new in made]
         band = asdict(jackknifed(list(_mean(replay, made))))
-        mean = float(np.mean(moves)) if moves else None
-        rows.append({"policy": name, "week": since + timedelta(days=1), **band, "moved": mean})
+        week = {"policy": name, "week": since + timedelta(days=1)}
+        rows.append({**week, **band, "moved": _mean_of(moves)})
     return rows
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean of those that are there; None when none is."""
+    there = [v for v in values if v is not None]
+    return float(np.mean(there)) if there else None
 
 
 def _decisions(replay: Replay, policy: Policy) -> list[Decision]:

@@ -208,6 +208,7 @@ def test_movement_is_the_share_by_which_shared_days_moved() -> None:
 
     before, after = forecast({11: 9.0, 12: 4.0, 13: 6.0}), forecast({12: 5.0, 13: 4.0, 14: 1.0})
     assert movement(before, after) == pytest.approx((1 + 2) / 10)
+    assert movement(before, after.filter(pl.col("ds") > before["ds"].max())) is None
 
 
 def test_a_fall_back_serves_the_version_before_or_the_last_week(

@@ -143,6 +143,19 @@ def test_a_replay_without_a_retrain_says_so(found: Results) -> None:
     assert "No model was replaced." in replay_report.html(replace(found, retrains=[]))
 
 
+def test_a_replay_of_one_issue_has_no_movement_to_show(found: Results) -> None:
+    still = {
+        name: [{**row, "moved": None} for row in getattr(found, name)]
+        for name in ("policies", "weeks")
+    }
+    one = replace(found, policies=still["policies"], weeks=still["weeks"])
+    page = replay_report.html(one)
+    assert "No two issues forecast the same day." in page
+    assert "moved from one morning" not in page[: page.index("<table")] and "None" not in page
+    assert "None" not in replay_report.markdown(one, Path("report.html"), "not logged")
+    assert "gated/moved" not in replay_report.metrics(one)
+
+
 def test_files_and_figures_hold_the_same_table(found: Results, tmp_path: Path) -> None:
     report, table, raw = replay_report.write(tmp_path, found)
     assert report.read_text() == replay_report.html(found)

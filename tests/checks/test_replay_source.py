@@ -56,6 +56,20 @@ def test_a_source_that_was_corrected_is_replayed_anew(make: Make) -> None:
     assert make(2).folder != first.folder
 
 
+def test_a_source_of_files_in_several_folders_is_replayed_anew_when_one_changes(
+    tmp_path: Path,
+) -> None:
+    files = [tmp_path / f"year {k}" / "till.csv" for k in (1, 2)]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("ds,store_id,item_id,y\n2017-08-01,1,A,1\n")
+    settings = Settings(_env_file=None, state_dir=tmp_path / "state", source="csv")
+    settings = settings.model_copy(update={"source_path": str(tmp_path / "year*" / "till.csv")})
+    first = replay_of(settings, SINCE, 2, [policy("never")])
+    files[1].write_text("ds,store_id,item_id,y\n2017-08-01,1,A,22\n")
+    assert replay_of(settings, SINCE, 2, [policy("never")]).folder != first.folder
+
+
 @pytest.mark.parametrize("asked", [{"weeks": 0}, {"policies": []}])
 def test_a_replay_of_nothing_is_refused_before_it_begins(asked: dict[str, object]) -> None:
     with pytest.raises(ParameterTypeError):
