@@ -41,6 +41,7 @@ class Prefect:
 
     def __init__(self, settings: Settings) -> None:
         self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=30)
+        self.runs_url = f"{settings.prefect_ui_url}/runs/flow-run"
 
     @retry(
         retry=retry_if_exception(_is_busy),
@@ -79,11 +80,12 @@ class Prefect:
 def follow(prefect: Prefect, deployment: str, parameters: dict[str, Any]) -> str:
     """Starts a deployment and prints its steps as they end; returns the final message.
 
-    Raises RunFailed with the run's own message when it fails or does not end in time.
+    Raises RunFailed with the run's own message when it fails, or with where it is shown when it has
+    not ended after RUN_LIMIT_SECONDS; it goes on then.
     """
     run, started, shown = prefect.start(deployment, parameters), time.monotonic(), set()
     with OUT.status(f"{deployment}: waiting for the worker") as status:
-        while time.monotonic() - started < RUN_LIMIT_SECONDS:
+        while True:
             state = prefect.state(run)
             steps = prefect.children(run)
             for step in steps:
@@ -97,6 +99,12 @@ def follow(prefect: Prefect, deployment: str, parameters: dict[str, Any]) -> str
                     OUT.print(f"  {name:<12} {step['total_run_time']:6.1f} s  {message}")
             if state["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
                 break
+            if time.monotonic() - started > RUN_LIMIT_SECONDS:
+                raise RunFailed(
+                    f"{deployment} has not ended after {RUN_LIMIT_SECONDS:,} s, its state is "
+                    f"{state['state_name']!r}: follow it at {prefect.runs_url}/{run}, and run "
+                    "`make demo` again when it has ended."
+                )
             time.sleep(0.5)
     message = str((state["state"] or {}).get("message") or "")
     if state["state_type"] != "COMPLETED":

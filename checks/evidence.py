@@ -97,10 +97,11 @@ def evidence(
     `sales` and `plan` (schema SALES and PLAN) what was known, the plan of past days. `series` are
     those that are forecast.
     """
-    quiet = holidays_of(until, settings.holiday_country)
     week = until - timedelta(days=7)
     fresh = sales.filter((pl.col("ds") > week) & (pl.col("ds") <= until))
     rows = store_weeks(sales, plan, series, until=until)
+    first: date = rows["week"].min() or until  # type: ignore[assignment]
+    quiet = holidays_of(first, until, settings.holiday_country)
     muted = {w for w in rows["week"].unique().to_list() if _holiday_in(w, quiet)}
     return Evidence(
         until=until,
@@ -131,7 +132,7 @@ def decay(
     own = scored.filter(pl.col("model") == version)
     scale_day: date = own["cutoff"].min() if own.height else until  # type: ignore[assignment]
     dense = history(sales, series.select(KEYS), scale_day, settings.steps)
-    holidays = holidays_of(until, settings.holiday_country)
+    holidays = holidays_of(since, until, settings.holiday_country)
     near = {h + timedelta(days=k) for h in holidays for k in range(-gates.NEAR_HOLIDAY, 2)}
     scales = level_scales(dense, season=settings.steps.season)
     weeks = weekly_losses(scored, scales, version=version, until=until, quiet=near)
@@ -164,9 +165,10 @@ def _two_sided(values: Sequence[float], slack: float) -> float:
     return above if above >= below else -below
 
 
-def holidays_of(until: date, country: str) -> list[date]:
-    """Public holidays of this year and the last."""
-    return [h for year in (until.year - 1, until.year) for h in public_holidays(country, year)]
+def holidays_of(since: date, until: date, country: str) -> list[date]:
+    """Public holidays of the years of a range of days, and of those beside it."""
+    years = range(since.year - 1, until.year + 2)
+    return [h for year in years for h in public_holidays(country, year)]
 
 
 def _holiday_in(week: date, holidays: Sequence[date]) -> str:

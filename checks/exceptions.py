@@ -176,9 +176,10 @@ def _stock_outs(priced: pl.DataFrame, today: date) -> pl.DataFrame:
 def _promotions(
     plan: pl.DataFrame, sales: pl.DataFrame, prices: pl.DataFrame, today: date, steps: Steps
 ) -> pl.DataFrame:
-    promoted = plan.with_columns(products=pl.col("display") + pl.col("mailer"))
+    promoted = plan.with_columns(products=pl.sum_horizontal("display", "mailer"))
     recently = pl.col("ds").is_between(today - timedelta(days=27), today)
-    before = promoted.filter(recently).group_by(KEYS).agg(usual=pl.col("products").mean())
+    a_step = pl.col("products").sum() / (28 / steps.days)  # one without a row has none
+    before = promoted.filter(recently).group_by(KEYS).agg(usual=a_step)
     ahead = (
         promoted.filter(
             (pl.col("ds") > today) & (pl.col("ds") <= today + timedelta(days=PROMOTION_DAYS))

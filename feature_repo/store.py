@@ -173,7 +173,9 @@ def materialize(settings: Settings, cutoff: date) -> None:
     with _offline, warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore", DeprecationWarning)
         open_store(settings).materialize(end - timedelta(hours=1), end + timedelta(hours=1))
-    marker.write_text(str(cutoff))
+    part = marker.with_suffix(".part")  # an empty marker would stop every later load
+    part.write_text(str(cutoff))
+    part.rename(marker)
 
 
 def _views(store: FeatureStore) -> Views:

@@ -75,14 +75,12 @@ def announce(seen: Evidence) -> None:
         )
 
 
-def show(seen: Evidence, performance: Performance) -> None:
+def show(settings: Settings, seen: Evidence, performance: Performance) -> None:
     """Puts the measurements into the Prefect UI."""
+    ahead, since = f"{settings.horizon} {settings.steps.unit}s", performance.cutoff
+    whole = f"The {ahead} after {since}" if since else f"No forecast has seen all its {ahead} yet"
     table = performance.table.pivot(on="model", index="metric", values="value")
-    create_table_artifact(
-        key="matured-forecasts",
-        table=table.to_dicts(),
-        description=f"{performance.cutoff}, 28 days",
-    )
+    create_table_artifact(key="matured-forecasts", table=table.to_dicts(), description=whole)
     weeks = seen.decay.weeks.with_columns(pl.col("week").cast(pl.String))
     create_table_artifact(
         key="decay", table=weeks.to_dicts(), description="Loss of matured forecasts, by week"
@@ -109,7 +107,7 @@ def monitor(publish: bool = True) -> Monitoring:
         state = measure(settings, snapshot, champion)
         publish_tables(settings, snapshot)
     seen = state.evidence
-    show(seen, performance)
+    show(settings, seen, performance)
     if publish:
         announce(seen)
     drifted = [d.feature for d in seen.drift if d.drifted]

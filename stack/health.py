@@ -1,9 +1,9 @@
 """Whether the processes of the stack are well, asked over HTTP."""
 
-import os
 import secrets
 from contextlib import suppress
 from datetime import datetime
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
@@ -70,12 +70,16 @@ def _answers(url: str, token: str = "") -> str:
 
 
 def ray_token(settings: Settings) -> str:
-    """Ray's token; made on first use, readable by its owner only."""
-    with suppress(FileExistsError):
-        file = os.open(settings.ray_token_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(file, "w") as out:
-            out.write(secrets.token_hex(32))
-    return settings.ray_token_path.read_text().strip()
+    """Ray's token; made on first use, whole or not at all, readable by its owner only."""
+    path = settings.ray_token_path
+    if not path.exists():
+        # Such a file is readable by its owner only; it goes when it is closed.
+        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-") as part:
+            part.write(secrets.token_hex(32))
+            part.flush()
+            with suppress(FileExistsError):  # another process made one meanwhile
+                path.hardlink_to(part.name)
+    return path.read_text().strip()
 
 
 def prepare_prefect(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tenacity import stop_after_delay
 
 from data.settings import Settings
-from demo import Prefect
+from demo import Prefect, RunFailed, follow
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -68,3 +68,17 @@ def test_a_server_that_stays_silent_is_an_error_in_the_end(
 
     with pytest.raises(httpx.ReadTimeout):
         prefect(answer).state("run")
+
+
+def test_a_run_that_takes_too_long_is_told_to_go_on_and_where(
+    prefect: Callable[[Answer], Prefect], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo.RUN_LIMIT_SECONDS", 0)
+    state = {"state_type": "RUNNING", "state_name": "Running", "state": {"message": None}}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        return httpx.Response(200, json=[] if path.endswith("filter") else {"id": "r1", **state})
+
+    with pytest.raises(RunFailed, match=r"has not ended .*'Running': follow .*/runs/flow-run/r1,"):
+        follow(prefect(answer), "pipeline/pipeline", {})

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from checks.account import MEANING, account
-from checks.evidence import Evidence, evidence
+from checks.evidence import Evidence, decay, evidence, holidays_of
 from checks.gates import GateDecision, decide_retrain
 from checks.monitoring import decide, monitoring
 from data.schema import FORECAST, KEYS
@@ -83,6 +83,24 @@ def test_days_near_a_holiday_say_nothing_of_decay(seen: Evidence) -> None:
     assert labor_day["rows"] / 5 < full["rows"] / 3  # five cutoffs reach the one, three the other
     assert seen.muted == "2017-09-04"
     assert seen.drift == []
+
+
+def test_a_holiday_of_the_next_year_is_near_and_those_of_older_years_are_known(
+    issued: pl.DataFrame, sales: pl.DataFrame, series: pl.DataFrame
+) -> None:
+    until = date(2017, 12, 31)
+    weeks = pl.duration(days=(until - UNTIL).days)
+    issued, sales = (
+        issued.with_columns(pl.col("ds", "cutoff") + weeks),
+        sales.with_columns(pl.col("ds") + weeks),
+    )
+    settings = Settings(_env_file=None)
+    newest = decay(settings, issued, sales, series, model=MODEL, until=until).weeks.row(
+        -1, named=True
+    )
+    quiet = issued.filter(pl.col("ds").is_between(date(2017, 12, 27), date(2017, 12, 30)))
+    assert newest["rows"] == quiet.filter(pl.col("model") == "3").height  # not New Year's eve
+    assert date(2015, 7, 4) in holidays_of(date(2015, 6, 1), until, "US")
 
 
 @pytest.mark.score("monitoring", 7)

@@ -126,6 +126,16 @@ def test_a_promotion_ahead_is_told_when_it_is_more_than_usual() -> None:
     assert found(frame, usual).is_empty()
 
 
+def test_a_day_that_the_plan_has_no_row_of_counts_as_one_without_a_promotion() -> None:
+    days = [TODAY - timedelta(days=9), TODAY - timedelta(days=2), TODAY + timedelta(days=2)]
+    plan = pl.DataFrame(
+        {"store_id": "1", "item_id": "A", "ds": days, "display": 7.0, "mailer": None},
+        schema_overrides={"mailer": pl.Float64},
+    )
+    row = found(daily("A", QUIET), plan).row(0, named=True)
+    assert row["kind"] == "promotion" and "7 products" in row["reason"] and "0.5" in row["reason"]
+
+
 def test_what_began_to_sell_lately_is_new_where_store_and_item_are_known() -> None:
     known = [("1", "A"), ("2", "B")]
     series = pl.DataFrame(known, schema=KEYS, orient="row")

@@ -1,9 +1,11 @@
 """The real Feast on files of the test's own."""
 
+import errno
 import signal
 import subprocess
 import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -107,6 +109,19 @@ def test_an_unknown_series_is_named(filled: Settings) -> None:
 def test_an_older_cutoff_does_not_overwrite_a_newer_one(filled: Settings) -> None:
     with pytest.raises(store.StaleFeatures, match="would replace newer values"):
         store.materialize(filled, CUTOFF - timedelta(days=1))
+
+
+def test_a_full_disk_after_a_load_does_not_stop_the_next_one(
+    filled: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _text: str) -> None:
+        path.open("w").close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(Path, "write_text", full)
+        store.materialize(filled, CUTOFF)
+    store.materialize(filled, CUTOFF)
 
 
 KILLED = """

@@ -44,14 +44,15 @@ def test_a_fall_back_is_told_the_lost_weeks_and_a_training_follows(done: list[An
     assert done == ["keep", ("fall_back", "2 weeks", LOST), *FOLLOWS]
 
 
+@pytest.mark.parametrize("error", [DeployFailed, TimeoutError])
 def test_a_fall_back_that_fails_trains_all_the_same_and_fails_the_run(
-    done: list[Any], monkeypatch: pytest.MonkeyPatch
+    done: list[Any], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def fails(*_: object) -> None:
-        raise DeployFailed("Version 8, seasonal naive, does not serve")
+        raise error("Version 8, seasonal naive, does not serve")
 
     monkeypatch.setattr(flow, "fall_back", fails)
-    with pytest.raises(DeployFailed, match="Version 8"):
+    with pytest.raises(error, match="Version 8"):
         flow.retrain.fn()
     assert done == ["keep", *FOLLOWS]
 

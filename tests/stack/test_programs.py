@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from data.settings import ROOT, Settings
 from stack.health import ray_token
 from stack.programs import (
@@ -120,3 +122,14 @@ def test_rays_token_is_made_once_and_for_its_owner_only(settings):
     assert len(token) == 64
     assert ray_token(settings) == token
     assert stat.S_IMODE(settings.ray_token_path.stat().st_mode) == 0o600
+    assert [f.name for f in settings.state_dir.glob("*ray*")] == [settings.ray_token_path.name]
+
+
+def test_rays_token_is_whole_or_not_there(settings, monkeypatch):
+    def killed(_bytes):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("stack.health.secrets.token_hex", killed)
+        ray_token(settings)
+    assert len(ray_token(settings)) == 64
