@@ -29,7 +29,9 @@ DRIFT_EVENT = "shelfcast.drift.detected"
 @task
 def score_matured(settings: Settings, snapshot: Path, champion: Forecaster) -> Performance:
     """Scores the ledger against the sales that are known now and keeps the scores."""
-    since = monitoring.scored_since(read_snapshot(snapshot)[1])
+    cutoff = read_snapshot(snapshot)[1]
+    whole = settings.steps.after(cutoff, -settings.horizon)  # weeks reach beyond what is scored
+    since = min(whole, monitoring.scored_since(cutoff))
     with connect(settings) as con:
         issued = ledger.issued_forecasts(con, since)
         performance = monitoring.score_issued(settings, snapshot, champion, issued)

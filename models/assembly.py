@@ -52,7 +52,8 @@ def needed_cutoffs(first_day: date, cutoff: date, horizon: int, steps: Steps) ->
     if folds[0] <= first:
         raise ValueError(
             f"Training at {cutoff} needs sales of at least 8 weeks before its first fold "
-            f"{folds[0]}, and they begin on {first_day}; choose a later cutoff or load older sales."
+            f"{folds[0]}, and those that were known in time begin on {first_day}; choose a later "
+            "cutoff or load older sales."
         )
     return sorted({*training_cutoffs(cutoff, first, steps), *folds, cutoff})
 

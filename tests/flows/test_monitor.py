@@ -36,3 +36,19 @@ def test_scores_are_called_after_the_horizon_that_was_scored(
     performance: Any = SimpleNamespace(table=table, cutoff=cutoff)
     flow.show(Settings(_env_file=None, frequency="1w", horizon=8), seen, performance)
     assert shown["matured-forecasts"] == said
+
+
+@pytest.mark.parametrize(
+    ("frequency", "since"), [("1d", date(2017, 6, 18)), ("1w", date(2017, 2, 26))]
+)
+def test_forecasts_are_scored_as_far_back_as_their_whole_horizon(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, frequency: str, since: date
+) -> None:
+    asked: list[date] = []
+    scores: Any = SimpleNamespace(scores=pl.DataFrame(schema={"n": pl.Int64}))
+    monkeypatch.setattr(flow, "read_snapshot", lambda _: ("s", date(2017, 9, 10), None, None))
+    monkeypatch.setattr(flow.ledger, "issued_forecasts", lambda _con, day: asked.append(day))
+    monkeypatch.setattr(flow.monitoring, "score_issued", lambda *_: scores)
+    given = settings.model_copy(update={"frequency": frequency, "horizon": 28})
+    flow.score_matured.fn(given, settings.state_dir, None)  # type: ignore[arg-type]
+    assert asked == [since]
