@@ -33,13 +33,12 @@ def history_begins(versions: pl.DataFrame, series: pl.DataFrame, cutoff: date) -
     row that came late nothing of the cutoffs before it was known, and what lies before a year in
     which nothing was sold is no history. Without any sales it is the cutoff.
     """
+    own = versions.join(series, on=KEYS, how="semi").filter(pl.col("ds") <= cutoff)
+    goes_on = pl.col("ds").diff() <= timedelta(days=YEAR_DAYS)
+    starts = own.select("ds").unique().sort("ds").filter(~goes_on.fill_null(value=False))
     came = pl.col("known_at").dt.date() - pl.duration(days=1)
-    own = versions.join(series, on=KEYS, how="semi")
-    days = own.select(day=pl.max_horizontal("ds", came)).unique().sort("day")
-    days = days.filter(pl.col("day") <= cutoff)
-    goes_on = pl.col("day").diff() <= timedelta(days=YEAR_DAYS)
-    first: date | None = days.filter(~goes_on.fill_null(value=False))["day"].max()  # type: ignore[assignment]
-    return first or cutoff
+    known = own.filter(pl.col("ds") >= starts["ds"].max()).select(pl.max_horizontal("ds", came))
+    return min(known.min().item() or cutoff, cutoff)
 
 
 def needed_cutoffs(first_day: date, cutoff: date, horizon: int, steps: Steps) -> list[date]:

@@ -176,6 +176,16 @@ def test_an_old_row_makes_no_training_longer(
     assert history_begins(with_old, series, CUTOFF) == begins
 
 
+def test_a_year_without_deliveries_loses_no_history(
+    sales: pl.DataFrame, series: pl.DataFrame
+) -> None:
+    years = pl.duration(days=2 * 366)
+    later = sales.with_columns(pl.col("ds") + years, pl.col("known_at") + 2 * years)
+    between = sales.with_columns(pl.col("ds") + years / 2, pl.col("known_at") + 2 * years)
+    both = pl.concat([sales, between, later])
+    assert history_begins(both, series, CUTOFF + timedelta(days=2 * 366)) == sales["ds"].min()
+
+
 def test_sales_that_were_all_known_later_are_no_history(
     sales: pl.DataFrame, series: pl.DataFrame
 ) -> None:
