@@ -75,7 +75,6 @@ def land(
                 con,
                 "land",
                 batch_id=batch.batch_id,
-                first_load=not _has_published(con),
                 timezone=settings.timezone,
                 as_of=batch.as_of,
             )
@@ -91,7 +90,10 @@ def content_id(frame: pl.DataFrame) -> str:
 
 def is_published(con: Connection, batch_id: str) -> bool:
     """Whether a batch of this content was published."""
-    return _is_logged(con, batch_id, "published")
+    found = con.execute(
+        "SELECT count(*) FROM ingest_log WHERE batch_id = ? AND status = 'published'", [batch_id]
+    ).fetchall()
+    return bool(found[0][0])
 
 
 def publish(
@@ -123,7 +125,7 @@ def reject(con: Connection, batch: Batch) -> None:
     The same content may be delivered again, for instance once a rule has changed.
     """
     with transaction(con):
-        if not _is_logged(con, batch.batch_id, "published"):
+        if not is_published(con, batch.batch_id):
             _log(con, batch, Publication(0, 0, 0, 0, {}), "rejected")
 
 
@@ -169,18 +171,6 @@ def _log(con: Connection, batch: Batch, publication: Publication, status: str) -
             status,
         ],
     )
-
-
-def _is_logged(con: Connection, batch_id: str, status: str) -> bool:
-    found = con.execute(
-        "SELECT count(*) FROM ingest_log WHERE batch_id = ? AND status = ?", [batch_id, status]
-    ).fetchall()
-    return bool(found[0][0])
-
-
-def _has_published(con: Connection) -> bool:
-    found = con.execute("SELECT count(*) FROM ingest_log WHERE status = 'published'").fetchall()
-    return bool(found[0][0])
 
 
 def _execute(con: Connection, name: str, **params: Any) -> None:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_table_artifact
 from checks import audits, intake
 from data import sources
 from data.settings import Settings
-from data.warehouse import Connection, connect, known_at_morning
+from data.warehouse import Connection, business_day, connect, known_at_morning
 from flows.audits import show
 from flows.slots import clock, done, writing
 
@@ -49,13 +49,16 @@ def due_days(
     """What is due, and the open steps without rows: before the last that is due, or all of them.
 
     The history up to the first cutoff is due at once, then step by step; without `until` it is
-    the next step that has rows. Steps passed over before that have rows by now come last: one that
-    is refused keeps nothing else from being loaded.
+    the next step that has rows, in live mode each that is over. Steps passed over before that have
+    rows by now come last: one that is refused keeps nothing else from being loaded.
     """
     with connect(settings) as con:
-        last, _ = clock(settings, con)
+        last, now = clock(settings, con)
         available = sources.days_available(con, settings, source)[1]
         end = until or (settings.steps.after(last, 1) if last else settings.first_cutoff)
+        if settings.mode == "live":  # the rest of a step that is not over would never be asked for
+            available = min(available, business_day(now, settings.timezone) - timedelta(days=1))
+            end = until or (available if last else end)  # after an outage several are due
         asked = intake.due_days(settings, last, min(end, available))
         due = intake.with_rows(con, settings, source, asked)
         if not due and until is None:  # the next step is closed or without a row
@@ -80,10 +83,11 @@ def audit_sales(settings: Settings) -> None:
 def ingest(
     until: date | None = None, source: str | None = None, path: str = ""
 ) -> list[dict[str, object]]:
-    """Loads sales: the next step by default, every one until a day, or one file of your own.
+    """Loads sales: what is due by default, every step until a day, or one file of your own.
 
     Args:
-        until: last day of sales to load; empty loads the next step that is not loaded yet.
+        until: last day of sales to load; empty loads the next step that is not loaded yet, in live
+            mode every one that is over.
         source: name of a SQL file in data/sources; empty takes the source of the settings.
         path: a CSV or Parquet file for the csv and parquet sources, delivered now as one batch.
     """

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 import demo
 from benchmarks.accuracy.retailers import KINDS, Kind, settings_of
 from checks import intake
+from data.ledger import last_day
 from data.schema import KEYS
 from data.settings import Settings
 from data.snapshots import snapshot
@@ -178,16 +179,26 @@ def test_days_on_which_nobody_sold_are_left_out_and_the_next_one_is_loaded(
     assert rest == [day for day in days if not settings.steps.is_closed(day)]
 
 
+@pytest.fixture
+def flow_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], None]:
+    """Makes the flow `ingest` run without Prefect, with settings of one's own."""
+
+    def patch(settings: Settings) -> None:
+        for name in ("due_days", "deliver"):
+            monkeypatch.setattr(ingest, name, getattr(ingest, name).fn)
+        for name in ("show", "audit_sales", "create_table_artifact", "get_run_logger"):
+            monkeypatch.setattr(ingest, name, MagicMock())
+        monkeypatch.setattr(ingest, "writing", nullcontext)
+        monkeypatch.setattr(ingest, "Settings", lambda: settings)
+
+    return patch
+
+
 def test_a_day_that_comes_late_is_named_when_it_is_passed_over_and_loaded_once_it_is_there(
-    own: Make, monkeypatch: pytest.MonkeyPatch
+    own: Make, flow_of: Callable[[Settings], None]
 ) -> None:
     settings = own(SMALL)
-    for name in ("due_days", "deliver"):
-        monkeypatch.setattr(ingest, name, getattr(ingest, name).fn)
-    for name in ("show", "audit_sales", "create_table_artifact", "get_run_logger"):
-        monkeypatch.setattr(ingest, name, MagicMock())
-    monkeypatch.setattr(ingest, "writing", nullcontext)
-    monkeypatch.setattr(ingest, "Settings", lambda: settings)
+    flow_of(settings)
     late, then, today = settings.steps.ahead(settings.first_cutoff, 3)
     sold = pl.read_csv(settings.source_path, try_parse_dates=True)
     fuel = pl.col("ds") == late  # sells, while the shop is closed
@@ -209,3 +220,29 @@ def test_a_day_that_comes_late_is_named_when_it_is_passed_over_and_loaded_once_i
             for ds in (today, today + timedelta(days=1))
         )
     assert {then, today} <= before and late not in before and late in after
+
+
+@pytest.mark.parametrize("kind", [SMALL, WEEKLY])
+def test_live_features_hold_their_own_day_and_no_day_is_loaded_before_it_is_over(
+    own: Make, kind: Kind, flow_of: Callable[[Settings], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own(kind).model_copy(update={"mode": "live", "horizon": 8, "closed_days": ()})
+    flow_of(settings)
+    steps = settings.steps.ahead(settings.first_cutoff, 5)
+    now = known_at_morning(settings.first_cutoff, settings.timezone)
+    monkeypatch.setattr(ingest, "clock", lambda _, con: (last_day(con), now))
+    ingest.ingest.fn()
+    # At ten past six, at nine, and after an outage: three steps come hours late, two of them more.
+    for loaded, hours in ((steps[:1], 1 / 6), (steps[1:2], 3), (steps[2:], 3)):
+        now = known_at_morning(loaded[-1], settings.timezone) + timedelta(hours=hours)
+        assert [d["until"] for d in ingest.ingest.fn().data] == [str(ds) for ds in loaded]  # type: ignore[attr-defined]
+        assert ingest.ingest.fn().data == []  # type: ignore[attr-defined]
+        with connect(settings) as con:
+            taken = snapshot(con, settings, now, settings.horizon)
+            write_features(settings, con, taken.folder)
+            sold = sales_as_of(con, now).filter(pl.col("ds") == loaded[-1])
+        (file,) = (settings.features_dir / "demand" / str(loaded[-1])).glob("*.parquet")
+        rows = pl.read_parquet(file)
+        assert taken.cutoff == loaded[-1]
+        assert rows["lag_1"].sum() == sold.join(rows, on=KEYS, how="semi")["y"].sum() > 0
+        assert rows["days_since_sale"].min() == 0

@@ -1,6 +1,6 @@
 """What was known when: first loads, late rows and revisions."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 from hypothesis import given
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data import schema
 from data.ingest import content_id, land, reject
-from data.warehouse import known_at_morning, sales_as_of
+from data.warehouse import known_at_morning, run, sales_as_of
 from tests.data.deliveries import DEFAULTS, FIRST, day, delivery, load, memory, noon
 
 
@@ -29,6 +29,16 @@ def test_a_rejected_first_batch_leaves_the_next_one_the_first(con):
     reject(con, land(con, DEFAULTS, FIRST.head(1), source="csv", as_of=noon(50)))
     load(con, FIRST, noon(100))
     assert sales_as_of(con, noon(10)).height == FIRST.height
+
+
+def test_a_day_after_all_others_counts_as_known_the_next_morning_however_late_it_came(con):
+    load(con, FIRST, noon(3))
+    for ds, came in ((3, noon(4)), (4, noon(20)), (21, noon(21))):
+        load(con, delivery(("1", "A", day(ds), 1.0)), came)
+        counted = min(known_at_morning(day(ds), DEFAULTS.timezone), came)
+        assert sales_as_of(con, came).filter(ds=day(ds))["known_at"].to_list() == [counted]
+    came = run(con, "SELECT as_of FROM ingest_log ORDER BY as_of", {})["as_of"].to_list()
+    assert came == [noon(3), noon(4), noon(20), noon(21)]
 
 
 def test_a_late_row_was_not_known_before_its_delivery(con):
@@ -137,14 +147,15 @@ def test_as_known_reads_equal_a_ledger_kept_by_hand(deliveries):
             if all(row[2] is None for row in rows) or content_id(delivery(*rows)) in published:
                 continue
             load(con, delivery(*rows), noon(n))
-            first = not published
+            last = max((key[2] for key in ledger), default=date.min)
             published.add(content_id(delivery(*rows)))
             for *key, y, price, exclusion in rows:
                 key = tuple(key)
                 copies = sum(tuple(r[:3]) == key and r[5] == exclusion for r in rows)
                 if exclusion or key[2] is None or y is None or y < 0 or copies > 1:
                     continue
-                known_at = known_at_morning(key[2], DEFAULTS.timezone) if first else noon(n)
+                morning = known_at_morning(key[2], DEFAULTS.timezone)
+                known_at = morning if key[2] > last else noon(n)
                 ledger.setdefault(key, []).append((known_at, y, price))
         for n in range(1, 15):
             expected = {
