@@ -125,7 +125,8 @@ def receive(
         return Intake(batch, None, None)
     variables = {"BATCH": batch.batch_id, "CLOSED": ",".join(settings.closed_days)}
     contract = contracts.verify("landing", con.cursor(), as_of=as_of, variables=variables)
-    unusual = _against_history(con, settings, rows, batch)
+    rules = contracts.row_rules(as_of=as_of)
+    unusual = _against_history(con, settings, batch, ingest.fit_rows(con, batch, rules))
     report = ContractReport("landing", contract.results + unusual.results, contract.errors)
     results = contracts.rows(report, f"batch {batch.batch_id[:12]}", as_of)
     ledger.append(con, "contract_results", results)
@@ -136,18 +137,26 @@ def receive(
     if with_plan:
         after = plan_known_until(con)
         plan = sources.read_plan(con, settings, source=source, known_after=after, known_until=as_of)
-    publication = ingest.publish(con, batch, contracts.row_rules(as_of=as_of), plan)
+    publication = ingest.publish(con, batch, rules, plan)
     return Intake(batch, report, publication)
 
 
 def _against_history(
-    con: Connection, settings: Settings, rows: pl.DataFrame, batch: Batch
+    con: Connection, settings: Settings, batch: Batch, fit: pl.DataFrame
 ) -> ContractReport:
-    """The batch's days that are not in sales yet, against the weeks before them."""
-    since = batch.since - timedelta(days=HISTORY_DAYS)
-    sales = query(con, "recent_sales", since=since, as_of=as_utc(batch.as_of))
-    fresh = rows.filter(pl.col("exclusion").is_null() & pl.col("ds").is_not_null())
-    fresh = fresh.join(sales.select("ds").unique(), on="ds", how="anti")
-    if fresh["ds"].n_unique() > JUDGED_DAYS:
+    """The days of a batch's fit rows that are not in sales yet, against the weeks before them.
+
+    A day long before the newest is a mistyped one, or of a history: it judges no other.
+    """
+    known = query(con, "days_with_sales", after=date.min)
+    fresh = fit.join(known, on="ds", how="anti")
+    steps = settings.steps
+    fresh = fresh.filter(
+        (pl.col("ds").max() - pl.col("ds")).dt.total_days() <= JUDGED_DAYS * steps.days
+    )
+    if fresh.is_empty() or fresh["ds"].n_unique() > JUDGED_DAYS:
         return ContractReport("history", ())
-    return against_history(fresh, sales, steps=settings.steps)
+    first: date = fresh["ds"].min()  # type: ignore[assignment]
+    since = first - timedelta(days=HISTORY_DAYS)
+    sales = query(con, "recent_sales", since=since, as_of=as_utc(batch.as_of))
+    return against_history(fresh, sales, steps=steps)

@@ -11,7 +11,7 @@ import polars as pl
 
 from data import schema
 from data.settings import Settings
-from data.warehouse import SQL_DIR, Connection, as_utc, query, transaction
+from data.warehouse import SQL_DIR, Connection, as_utc, query, run, transaction
 
 CONTENT = ["store_id", "item_id", "ds", "y", "price", "exclusion", "known_at"]
 
@@ -94,6 +94,16 @@ def is_published(con: Connection, batch_id: str) -> bool:
         "SELECT count(*) FROM ingest_log WHERE batch_id = ? AND status = 'published'", [batch_id]
     ).fetchall()
     return bool(found[0][0])
+
+
+def fit_rows(con: Connection, batch: Batch, row_rules: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """The rows of a landed batch that `publish` would publish by the same `row_rules`.
+
+    Columns store_id, item_id, ds, y, price; also rows that say nothing new.
+    """
+    bad = " OR ".join(f"coalesce({predicate}, FALSE)" for _, predicate in row_rules) or "FALSE"
+    sql = (SQL_DIR / "fit_rows.sql").read_text().replace("/*bad*/ FALSE", bad)
+    return run(con, sql, {"batch_id": batch.batch_id})
 
 
 def publish(

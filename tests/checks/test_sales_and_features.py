@@ -65,7 +65,7 @@ SALES_FAULTS = [
     (first(batch_id="x"), {"batch isn't in the ingest log as published": 1}),
     (
         lambda f: pl.concat([f, f.head(1)]),
-        {"one row per store, item, day and time of knowledge": 1},
+        {"one row per store, item, day, time of knowledge and delivery": 1},
     ),
     (lambda f: pl.concat([f, f.head(1).with_columns(known_at=AS_OF)]), {}),
     (lambda f: pl.concat([f, first(y=-1.0, known_at=AS_OF + timedelta(days=1))(f.head(1))]), {}),
