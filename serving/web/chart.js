@@ -33,7 +33,7 @@ export function seriesChart(figure) {
     cursor.value = Math.max(0, rows.findIndex(r => r.ds > cutoff));
     cursor.setAttribute("aria-label", "Day on the chart: use the arrow keys");
     fill(plot, picture(rows, cutoff, step, geometry), cursor, tip);
-    fill(legend, ...legendOf(rows));
+    fill(legend, ...legendOf(rows, stepName(step)));
     point(null);
   }
 
@@ -110,13 +110,13 @@ function promotions(rows, g, half) {
   }).join("");
 }
 
-function legendOf(rows) {
+function legendOf(rows, unit) {
   const has = key => rows.some(r => r[key] !== null && r[key] !== undefined);
   const entry = (css, name) => h("li", {}, h("i", { class: `key ${css}` }), name);
   return [
     ...LINES.filter(l => has(l.key)).map(l => entry(l.css, l.name)),
-    has("lo80") && entry("band80", "Likely range, 80 days in 100"),
-    has("lo95") && entry("band95", "95 days in 100"),
+    has("lo80") && entry("band80", `Likely range, 80 ${unit}s in 100`),
+    has("lo95") && entry("band95", `95 ${unit}s in 100`),
     rows.some(promoted) && entry("promotion", "Products on display and in the mailer"),
   ];
 }

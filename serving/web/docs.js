@@ -16,6 +16,7 @@ function typeOf(s) {
   if (!s) return "";
   if (s.$ref) return schemaName(s);
   if (s.anyOf) return s.anyOf.map(typeOf).join(" or ");
+  if (s.enum) return s.enum.map(v => JSON.stringify(v)).join(" or ");
   const range = (low, high, unit) => low === undefined && high === undefined ? ""
     : `, ${low ?? 0} to ${high ?? "any"}${unit}`;
   if (s.type === "array") return `list of ${typeOf(s.items)}${range(s.minItems, s.maxItems, " entries")}`;
@@ -92,7 +93,8 @@ function route(path, method, op) {
     ...op.parameters.map(p => row(p.name, { description: p.description, ...p.schema }, p.required)))));
   if (bodySchema) box.append(el("h3", {}, "Body"), ...fields(bodySchema));
   box.append(el("h3", {}, "Answers"), el("table", {}, answers));
-  const good = op.responses["200"]?.content?.["application/json"]?.schema;
+  const [, success] = Object.entries(op.responses).find(([status]) => status.startsWith("2")) ?? [];
+  const good = success?.content?.["application/json"]?.schema;
   if (good) box.append(el("details", {}, el("summary", {}, "Fields of the answer"), el("div", {}, ...fields(good))));
   box.append(el("h3", {}, "Try it"));
   for (const p of op.parameters ?? []) {

@@ -14,19 +14,22 @@ const KINDS = {
   new: ["New", "Began to sell lately: its forecast is borrowed from what is like it"],
 };
 const FIRST = 6, MOST = 200;
+let turn = 0;
 
 /** Shows the list; `link` makes the address of a series. Resolves to the first series in it. */
 export async function showExceptions({ currency, link, kind = "", all = false }) {
   const body = $("exceptions-body"), tools = $("exceptions-tools");
   const again = more => showExceptions({ currency, link, kind, all, ...more });
+  const mine = ++turn;
   if (!body.children.length) loading(body, 6);
   let answer;
   try {
     answer = await get("v1/exceptions", { kind, limit: all ? MOST : FIRST });
   } catch (error) {
-    failed(body, error, () => again({}));
+    if (mine === turn) failed(body, error, () => again({}));
     return null;
   }
+  if (mine !== turn) return null;
   const found = answer.exceptions;
   drawTools(tools, kind, again, found);
   if (!found.length) empty(body, kind ? "Nothing of this kind." : "Nothing stands out. Every forecast is where it should be.");

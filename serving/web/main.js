@@ -11,13 +11,14 @@ import { OUTCOMES, repeats, showModel } from "./model.js";
 import { orders } from "./orders.js";
 import { override } from "./override.js";
 import { searchBox } from "./search.js";
-import { readSeries, rowsOf, sheetOf, showFigures, showTotals } from "./series.js";
+import { readPast, readSeries, rowsOf, sheetOf, showFigures, showTotals } from "./series.js";
 import { whatIf } from "./whatif.js";
 import { why } from "./why.js";
 
-const page = { status: {}, view: null, key: null };
+const page = { status: {}, view: null, key: null, step: 1 };
 const context = {
   key: () => page.key, currency: () => page.status.currency ?? "", version: () => page.status.model_version,
+  step: () => page.step,
   overrides: () => overriding.known(),
 };
 const chart = seriesChart($("chart"));
@@ -25,10 +26,11 @@ const search = searchBox(key => go(key));
 const trying = whatIf(() => draw());
 const accurate = accuracy(context), explaining = why();
 const overriding = override(context, () => draw());
-let ordering, reading = 0;
+let ordering = { show() {}, clear() {} }, reading = 0;  // until the status says the currency
 
 const link = key => `?${new URLSearchParams({ store: key.store_id, item: key.item_id })}`;
 const rows = () => rowsOf(page.view, Number($("span").value), overriding.active());
+const lead = () => Number($("lead").value) || null;
 
 function go(key) {
   history.pushState(null, "", link(key));
@@ -49,17 +51,18 @@ async function show(key) {
   document.title = `${series(key)} – Shelfcast`;
   if (!page.view) loading($("totals"), 2);
   $("chart").classList.add("waiting");
-  accurate.draw();
   try {
-    const view = await readSeries(key, $("lead").value ? Number($("lead").value) : null);
+    const view = await readSeries(key, lead());
     if (mine !== reading) return;
-    page.view = view;
+    Object.assign(page, { view, step: view.step });
   } catch (error) {
-    if (mine === reading) { page.view = null; nothing(error, key); }
+    if (mine === reading) nothing(error, key);
     return;
   }
   $("series").classList.remove("without");
+  fileButtons($("series-files"), () => sheetOf(page.view, rows()));
   showTotals(page.view);
+  accurate.draw();
   overriding.show(page.view);  // before the chart is drawn: its override is this series'
   trying.show(page.view);
   explaining.show(page.view);
@@ -67,9 +70,30 @@ async function show(key) {
   banner(page.view.answer);
 }
 
+/** Only what is known without a forecast; `key` is null when there is no series at all. */
 function nothing(error, key) {
+  page.view = null;
   $("series").classList.add("without");
-  failed($("totals"), error, () => show(key));
+  failed($("totals"), error, () => key ? show(key) : location.reload());
+  accurate.draw();
+  for (const part of [ordering, explaining, overriding]) part.clear();
+}
+
+/** Another choice of "Earlier forecasts": what a planner has begun elsewhere on the page stays. */
+async function showEarlier() {
+  const view = page.view, asked = lead();
+  if (view?.key !== page.key) { if (page.key) show(page.key); return; }
+  $("chart").classList.add("waiting");
+  let past;
+  try {
+    past = await readPast(view.key, asked);
+  } catch (error) {
+    past = { earlier: [], warning: `What was forecast earlier can't be shown. ${error.message}` };
+  }
+  if (view !== page.view || asked !== lead()) return;
+  Object.assign(view, past);
+  showTotals(view);
+  draw();
 }
 
 function draw() {
@@ -102,7 +126,7 @@ async function start() {
   loading($("totals"), 2);
   let known = [];
   const listed = allSeries(found => { known = found; search.know(found, false); })
-    .then(() => search.know(known, true)).catch(error => error);
+    .then(() => search.know(known, true), error => { search.know(known, true, error); return error; });
   try {
     page.status = await get("v1/status");
   } catch (error) {
@@ -144,8 +168,7 @@ document.addEventListener("click", event => {
 });
 addEventListener("popstate", () => { const key = fromAddress(); if (key) show(key); });
 $("span").addEventListener("change", draw);
-$("lead").addEventListener("change", () => page.key && show(page.key));
+$("lead").addEventListener("change", showEarlier);
 $("figures").addEventListener("toggle", draw);
 $("whatif").addEventListener("submit", event => event.preventDefault());
-fileButtons($("series-files"), () => sheetOf(page.view, rows()));
 start();

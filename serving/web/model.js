@@ -3,20 +3,32 @@
 import { get } from "./api.js";
 import { $, empty, failed, fill, h, loading } from "./dom.js";
 import { fileButtons } from "./files.js";
-import { day, methodNamed, moment, NONE } from "./format.js";
+import { day, methodNamed, moment, NONE, percent } from "./format.js";
 
 export const OUTCOMES = {
-  pass: ["Keep", "the model is still good: nothing to do"], alert: ["Watch", "inputs changed, forecasts did not get worse"],
+  pass: ["Keep", "the model is still good: nothing to do"], alert: ["Watch", "inputs changed or forecasts got worse; what serves stays for now"],
   retrain: ["Retrain", "forecasts got worse or the model is old"], fall_back: ["Fall back", "no better than the naive forecast"],
-  hold: ["Hold", "the data is not good enough to decide on"], insufficient: ["Wait", "too few forecasts have met their sales"],
+  hold: ["Hold", "the data is not good enough to decide on"], insufficient: ["Wait", "too little is known yet to decide"],
 };
 /** Whether what serves has learnt nothing and repeats the last week. */
 export const repeats = s => /naive$/.test(s.method ?? "");
-const outcome = d => d.gate === "promote" ? { pass: "Yes", hold: "No" }[d.outcome] ?? d.outcome
-  : OUTCOMES[d.outcome]?.[0] ?? d.outcome;
-const meaning = d => d.gate === "promote" ? { pass: "it forecasts better than the one before", hold: "it is not clearly better than the one before, which stays" }[d.outcome]
-  : OUTCOMES[d.outcome]?.[1];
-const GATES = { retrain: "Keep or retrain?", promote: "Use the new model?" };
+const ANSWERS = { pass: "Yes", hold: "No", insufficient: "Cannot tell" };
+const outcome = d => (d.gate === "promote" ? ANSWERS[d.outcome] : OUTCOMES[d.outcome]?.[0]) ?? d.outcome;
+const meaning = d => d.gate === "promote" ? verdict(d) : OUTCOMES[d.outcome]?.[1];
+const GATES = { retrain: "Keep or retrain?", promote: "Is the new model good enough?" };
+
+/** What was found of a new model. Whether it serves is another matter: some are only tried beside the one that does. */
+function verdict({ outcome, measurements: seen }) {
+  if (outcome === "insufficient") return "the evidence is not enough to tell, so it is not used";
+  if (outcome === "hold") {
+    const why = seen.naive_ratio >= 1 ? "it forecasts no better than the naive forecast"
+      : seen.has_champion && seen.ratio_upper >= 1 ? "it is not surely better than the one that served then" : "its figures say why";
+    return seen.has_champion ? `${why}; what served then stays` : why;
+  }
+  if (!seen.has_champion) return "it forecasts better than the naive forecast; there was no model to compare it with";
+  return seen.ratio_upper < 1 ? "it forecasts better than the one that served then"
+    : `it knows newer sales and forecasts at most ${percent(seen.limit - 1)} worse than the one that served then`;
+}
 
 export async function showModel(status) {
   const body = $("model-body");

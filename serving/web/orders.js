@@ -1,7 +1,7 @@
 // How much to order, so that the stock lasts with the wanted probability.
 
 import { post } from "./api.js";
-import { $, failed, fill, h, settled } from "./dom.js";
+import { $, empty, failed, fill, h, loading, settled } from "./dom.js";
 import { fileButtons } from "./files.js";
 import { day, lender, methodNamed, money, number, percent, units } from "./format.js";
 
@@ -29,11 +29,12 @@ export function orders(context) {
   form.addEventListener("input", load);
   const byCosts = () => value("shortage") && value("leftover");
   const value = id => $(`order-${id}`).value === "" ? null : Number($(`order-${id}`).value);
-  let turn = 0;
+  let turn = 0, shown = null;
 
   async function show() {
     const key = context.key(), mine = ++turn;
     if (!key) return;
+    if (key !== shown) { shown = key; fill($("orders-tools")); loading(body, 4); }  // never the order of another series
     const wrong = [...form.elements].find(e => e.matches("input") && !e.checkValidity());
     for (const e of form.querySelectorAll("input")) e.setAttribute("aria-invalid", String(e === wrong));
     if (wrong) {
@@ -59,7 +60,14 @@ export function orders(context) {
   const asked = () => h("p", { class: "print-only small" }, (byCosts() ? [...FIELDS.slice(1), ...COSTS] : FIELDS)
     .map(f => `${f.label} ${number(value(f.id))} ${f.unit || context.currency()}`).join("; "), ".");
 
-  return { show };
+  /** There is no forecast; an answer that is still on its way is dropped. */
+  function clear() {
+    turn += 1;
+    fill($("orders-tools"));
+    empty(body, "There is no forecast to order by.");
+  }
+
+  return { show, clear };
 }
 
 function sheet({ orders: [o], since, until, service_level }) {

@@ -25,6 +25,7 @@ export function override(context, redraw) {
       h("label", { class: "field wide" }, "In a sentence", h("input", { id: "override-note", required: true, minlength: 3, maxlength: 400 })),
       date("override-expires", "Counts until", addDays(days.at(-1), 1), null),
       h("button", { class: "main" }, "Set"));
+    fill(said);  // it was said of the series before
     fill(body, h("p", { class: "soft" }, `For ${series(view.key)}. The forecast itself stays as it is; what you set is kept beside it with `
       + "your reason, and scored against what is sold, so that it shows which overrides were worth it."), form, said, list);
     drawList();
@@ -32,7 +33,7 @@ export function override(context, redraw) {
 
   async function save(event) {
     event.preventDefault();
-    const form = event.target, wrong = [...form.elements].find(e => e.willValidate && !e.checkValidity());
+    const form = event.target, { key, step } = view, wrong = [...form.elements].find(e => e.willValidate && !e.checkValidity());
     for (const e of form.elements) if (e.willValidate) e.setAttribute("aria-invalid", String(e === wrong));
     if (wrong) {
       fill(said, h("p", { class: "warning" }, `${wrong.closest("label").firstChild.textContent}: ${wrong.validationMessage}`));
@@ -42,14 +43,24 @@ export function override(context, redraw) {
     const value = id => $(`override-${id}`).value;
     try {
       const made = await post("v1/overrides", {
-        store_id: view.key.store_id, item_id: view.key.item_id, since: value("since"), until: value("until"),
+        store_id: key.store_id, item_id: key.item_id, since: value("since"), until: value("until"),
         units: Number(value("units")), reason: `${value("why")}: ${value("note")}`, expires_at: `${value("expires")}T00:00:00Z`,
       });
       known = [{ ...made, active: true }, ...known];
-      fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(view.step)}, ${daysOf(made)}.`));
-      drawList();
-      redraw();
-    } catch (error) { failed(said, error, () => form.requestSubmit()); }
+      if (form.isConnected) fill(said, h("p", { class: "done" }, `Set: ${number(made.units)} units a ${stepName(step)}, ${daysOf(made)}.`));
+      if (view) { drawList(); redraw(); }
+    } catch (error) {
+      if (form.isConnected) failed(said, error, () => form.requestSubmit());
+      else fill(said, h("p", { class: "warning" }, `Nothing was set for ${series(key)}. ${error.message}`));
+    }
+  }
+
+  /** There is no forecast that could be set aside. */
+  function clear() {
+    view = null;
+    fill($("override-tools"));
+    fill(said);
+    fill(body, h("p", { class: "empty" }, "There is no forecast to override."), said);
   }
 
   /** All overrides; Accuracy shows what they added. */
@@ -84,7 +95,7 @@ export function override(context, redraw) {
   /** Those of the series on show that still count, newest first. */
   const active = () => view ? ofSeries().filter(o => o.active) : [];
 
-  return { show, load, active, known: () => known };
+  return { show, clear, load, active, known: () => known };
 }
 
 const daysOf = o => o.since === o.until ? day(o.since) : `${day(o.since)} to ${day(o.until)}`;

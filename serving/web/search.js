@@ -22,11 +22,13 @@ function rank(words, parts) {
 /** Finds among the series given to `know`; calls `choose` with the one that is taken. */
 export function searchBox(choose) {
   const box = $("find"), list = $("found");
-  let known = [], matches = [], active = -1, complete = false;
+  let known = [], matches = [], active = -1, complete = false, problem = null;
 
-  function know(series, done) {
+  /** Takes the series that were read so far, whether these are all, and what kept the rest from being read. */
+  function know(series, done, error = null) {
     known = series.map(key => ({ key, parts: `store ${key.store_id} ${key.item_id}${key.cold ? " borrowed" : ""}`.toLowerCase().split(/\s+/) }));
     complete = done;
+    problem = error;
     if (!list.hidden) show();
   }
 
@@ -48,7 +50,8 @@ export function searchBox(choose) {
   }
 
   function note(total) {
-    const text = total > SHOWN ? `${total - SHOWN} more: type to narrow`
+    const text = problem ? `Not every series could be read. ${problem.message} Reload the page to try again.`
+      : total > SHOWN ? `${total - SHOWN} more: type to narrow`
       : total ? null : complete ? `No series matches “${box.value}”.` : "Reading the series …";
     return text && h("li", { class: "note", role: "option", "aria-disabled": "true" }, text);
   }
@@ -83,7 +86,7 @@ export function searchBox(choose) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && list.hidden) show();
     else if (step) mark((active + step + matches.length) % Math.max(1, matches.length));
-    else if (event.key === "Enter") take(Math.max(0, active));
+    else if (event.key === "Enter" && !list.hidden) take(Math.max(0, active));
     else if (event.key === "Escape") open(false);
     else return;
     event.preventDefault();

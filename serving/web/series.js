@@ -10,22 +10,24 @@ const HISTORY_DAYS = 365;
 export const body = (key, more = {}) =>
   ({ series: [{ store_id: key.store_id, item_id: key.item_id }], quantiles: LEVELS, ...more });
 
-/** History and forecast of a series. A history that fails does not hide the forecast. */
-export async function readSeries(key, lead, signal) {
+/** What was sold, what is planned, and what was forecast so many days ahead (null: that is not asked for). */
+export async function readPast(key, lead) {
   const path = `v1/series/${encodeURIComponent(key.store_id)}/${encodeURIComponent(key.item_id)}/history`;
-  const [history, answer] = await Promise.allSettled([
-    get(path, { days: HISTORY_DAYS, lead: lead || 7 }, { signal }),
-    post("v1/forecasts", body(key), { signal }),
-  ]);
+  const past = await get(path, { days: HISTORY_DAYS, lead: lead ?? 7 });
+  return { sold: past.days, plan: past.planned ?? [], earlier: lead ? past.forecasts : [], warning: null };
+}
+
+/** Past and forecast of a series. A past that fails does not hide the forecast. */
+export async function readSeries(key, lead) {
+  const [past, answer] = await Promise.allSettled([readPast(key, lead), post("v1/forecasts", body(key))]);
   if (answer.status === "rejected") throw answer.reason;
-  const past = history.value ?? { days: [], forecasts: [], planned: [] };
   const [forecast] = answer.value.forecasts;
   return {
-    key, lead, answer: answer.value, cutoff: forecast.cutoff, ahead: forecast.days,
+    key, answer: answer.value, cutoff: forecast.cutoff, ahead: forecast.days,
     step: daysBetween(forecast.cutoff, forecast.days[0].ds),
     lender: lender(forecast.method),
-    sold: past.days, earlier: lead ? past.forecasts : [], plan: past.planned ?? [],
-    historyError: history.reason ?? null, changed: null,
+    changed: null,
+    ...past.value ?? { sold: [], plan: [], earlier: [], warning: `What was sold can't be shown. ${past.reason.message}` },
   };
 }
 
@@ -61,7 +63,7 @@ export function showTotals(view) {
     tile(`Next ${week.length * step} days`, units(sum(week, d => d.y_hat)), "expected"),
     tile(`Next ${view.ahead.length * step} days`, units(sum(view.ahead, d => d.y_hat)), "expected"),
     tile(step === 7 ? `Week to ${dayNamed(next.ds)}` : dayNamed(next.ds), units(next.y_hat), `likely ${number(next.quantiles["0.1"])} to ${number(next.quantiles["0.9"])}`)),
-  view.historyError && h("p", { class: "warning" }, `What was sold can't be shown. ${view.historyError.message}`),
+  view.warning && h("p", { class: "warning" }, view.warning),
   view.lender && h("p", { class: "warning" }, "This series is not among those that the model learnt. Its forecast is borrowed from "
     + `${view.lender}. Its likely range is wider for it: it holds how far such guesses were off for series that are known.`));
 }

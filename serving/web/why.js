@@ -1,7 +1,7 @@
 // Why this number: what drives the forecast, and why it is another than in the last run.
 
 import { post } from "./api.js";
-import { $, failed, fill, h, loading } from "./dom.js";
+import { $, empty, failed, fill, h, loading } from "./dom.js";
 import { fileButtons } from "./files.js";
 import { day, dayNamed, dayShort, decimal, lender, number, signed, units, whole } from "./format.js";
 
@@ -35,7 +35,14 @@ export function why() {
     }
   }
 
-  return { show };
+  /** There is no forecast; an answer that is still on its way is dropped. */
+  function clear() {
+    turn += 1;
+    fill(tools);
+    empty(body, "There is no forecast to explain.");
+  }
+
+  return { show, clear };
 }
 
 const when = a => a.since === a.until ? `on ${dayShort(a.since)}` : `from ${dayShort(a.since)} to ${dayShort(a.until)}`;

@@ -59,6 +59,11 @@ def test_a_series_is_found_among_two_thousand_by_keyboard_alone(visit: Visit, sh
     expect(page.locator("#found")).to_contain_text("No series matches")
     page.keyboard.press("Escape")
     expect(page.locator("#found")).to_be_hidden()
+    shown = page.locator("#series-title").text_content()
+    page.locator("#find").fill("199 item 1")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(page.locator("#series-title")).to_have_text(str(shown))
 
 
 def test_the_model_and_its_decisions_are_told_with_ways_on(visit: Visit, shop: Shop) -> None:
@@ -112,7 +117,12 @@ def test_a_moved_slider_shows_the_difference_and_what_it_is_not(visit: Visit, sh
     expect(page.locator(".delta")).to_contain_text("+")
     expect(page.locator(".delta")).to_contain_text("units")
     assert page.locator(".line.whatif").get_attribute("d")
+    page.get_by_label("In a sentence").fill("A fair")
+    page.locator("#lead").select_option("7")
+    expect(page.locator(".legend")).to_contain_text("Forecast made earlier")
     expect(page.locator(".legend")).to_contain_text("What if")
+    expect(page.get_by_label("In a sentence")).to_have_value("A fair")
+    assert len([u for u in visit.asked if u.endswith("/v1/explanations")]) == 1
     page.get_by_role("button", name="As planned").click()
     expect(page.locator(".legend")).not_to_contain_text("What if")
 
@@ -201,6 +211,10 @@ def test_the_docs_send_with_a_key_and_with_the_ids_of_a_path(visit: Visit, shop:
     visit.expected = "401"
     try:
         page.goto(f"{shop.url}docs")
+        kind = page.locator("details", has_text="/v1/exceptions").locator("tr", has_text="kind")
+        expect(kind.first).to_contain_text('"miss" or "bias"')
+        made = page.locator("details", has=page.locator("code", has_text="201")).first
+        expect(made).to_contain_text("Fields of the answer")
         history = page.locator("details", has=page.get_by_text("/history")).first
         history.locator("summary").first.click()
         history.get_by_role("textbox", name="store_id").fill("8")

@@ -1,6 +1,7 @@
 """What the planner's page draws, says in plain words and puts on paper."""
 
 import zipfile
+from dataclasses import asdict
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+
+from checks.gates import decide_promotion
 
 from ..conftest import CUTOFF
 from .conftest import Shop, Visit
@@ -46,8 +49,10 @@ def test_an_override_is_drawn_while_it_counts_and_downloaded(visit: Visit, shop:
     page.locator("#override-form").get_by_role("button", name="Set").click()
     expect(page.locator("#chart .legend")).to_contain_text("Set by override")
     assert (drawn.get_attribute("d") or "").count("M") == 1
+    expect(page.locator("#override .done")).to_contain_text("77 units a day")
     page.locator("a[data-series]").first.click()
     expect(page.locator("#series-title")).not_to_contain_text("ITEM 02")
+    expect(page.locator("#override .done")).to_have_count(0)
     expect(drawn).to_have_attribute("d", "")
     page.go_back()
     expect(page.locator("#series-title")).to_contain_text("ITEM 02")
@@ -115,6 +120,72 @@ def test_accuracy_is_told_by_department_and_taken_along(visit: Visit, shop: Shop
     assert lines[0].startswith("department,units sold,value") and lines[1].startswith("DELI,500,")
     with zipfile.ZipFile(BytesIO(downloaded(page, "accuracy", "Excel"))) as book:
         assert b"FROZEN" in book.read("xl/sharedStrings.xml")
+
+
+def as_weekly(route: Route) -> None:
+    """The forecast with one day a week."""
+    told = route.fetch().json()
+    told["forecasts"][0]["days"] = told["forecasts"][0]["days"][6::7]
+    route.fulfill(json=told)
+
+
+def test_until_a_new_model_has_met_its_sales_the_newest_before_it_is_judged(
+    visit: Visit, shop: Shop
+) -> None:
+    def promoted(route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), "model_version": "2"})
+
+    visit.page.route("**/v1/status", promoted)
+    visit.page.route("**/v1/forecasts", as_weekly)
+    page = visit.open(shop.url + ITEM)
+    accuracy = page.locator("#accuracy")
+    expect(accuracy.locator("tbody tr")).to_have_count(4)  # each store once
+    expect(accuracy).to_contain_text("of model 1: none of model 2 has met its sales yet")
+    expect(accuracy).to_contain_text("repeats the same week of last year")
+
+
+EVIDENCE: dict[str, Any] = {
+    "ratio": 0.97,
+    "ratio_upper": 0.99,
+    "origins": 6,
+    "refitted_origins": 0,
+    "slices": {"department MEAT": (1.0, 0.9)},
+    "paired_bias": 0.0,
+    "champion_bias": 0.0,
+    "moved": 0.1,
+    "coverage_80": 0.8,
+    "bias": 0.0,
+    "naive_ratio": 0.7,
+    "has_champion": True,
+    "champion_repeats": False,
+    "champion_refused": "",
+}
+
+
+def promotion(**found: Any) -> dict[str, Any]:
+    decision = decide_promotion(**{**EVIDENCE, **found})
+    return {**asdict(decision), "decided_at": "2017-09-11T10:00:00Z"}
+
+
+def test_what_was_decided_of_new_models_is_told_as_it_was(visit: Visit, shop: Shop) -> None:
+    failed = {**promotion(), "outcome": "hold", "reasons": ["shadow: p95 is 900 ms, limit 250"]}
+    told = {
+        "Yes It forecasts better than the one that served then.": promotion(),
+        "Yes It knows newer sales and forecasts at most 1 % worse": promotion(
+            ratio=0.999, ratio_upper=1.005, by_age=True
+        ),
+        "Yes It forecasts better than the naive forecast; there was no": promotion(
+            has_champion=False
+        ),
+        "No It is not surely better": promotion(ratio_upper=1.2),
+        "No Its figures say why; what served then stays.": failed,
+        "Cannot tell The evidence is not enough to tell": promotion(slices={}),
+    }
+    answer = {"published_at": "2017-09-11T12:00:00Z", "decisions": list(told.values())}
+    visit.page.route("**/v1/decisions*", lambda route: route.fulfill(json=answer))
+    rows = visit.open(shop.url + ITEM).locator(".decisions li")
+    for n, words in enumerate(told):
+        expect(rows.nth(n)).to_contain_text(words, use_inner_text=True)
 
 
 def test_exceptions_are_taken_along_as_they_are_shown(visit: Visit, shop: Shop) -> None:

@@ -1,6 +1,6 @@
 """What the planner's page says when something is missing, down or forbidden."""
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from serving import keys
 
@@ -49,9 +49,58 @@ def test_a_server_that_is_gone_is_named(visit: Visit, shop: Shop) -> None:
 
 def test_an_unknown_series_is_told_without_the_rest_failing(visit: Visit, shop: Shop) -> None:
     visit.expected = "404"
-    visit.page.goto(f"{shop.url}?store=nowhere&item=nothing")
-    expect(visit.page.locator("#totals [role=alert]")).to_contain_text("nowhere")
-    expect(visit.page.locator(".exceptions li")).to_have_count(6)
+    page = visit.page
+    page.goto(f"{shop.url}?store=nowhere&item=nothing")
+    expect(page.locator(".exceptions li")).to_have_count(6)
+    without_forecast(page)
+    late = list[Route]()
+    for path in ("explanations", "orders"):
+        page.route(f"**/v1/{path}", late.append)
+    page.locator(".exceptions a").first.click()
+    expect(page.locator("#chart svg")).to_be_visible()
+    page.wait_for_function("document.querySelectorAll('[aria-busy]').length == 2")
+    page.go_back()
+    without_forecast(page)
+    for route in late:
+        with page.expect_response(route.request.url):
+            route.continue_()
+    without_forecast(page)
+
+
+def without_forecast(page: Page) -> None:
+    """Nothing on the page is of a series that was shown before."""
+    expect(page.locator("#totals [role=alert]")).to_contain_text("nowhere")
+    for section in ("orders", "why", "override"):
+        expect(page.locator(f"#{section}-body")).to_contain_text("There is no forecast")
+    expect(page.locator("#series-files")).to_be_hidden()
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+
+
+def test_a_list_of_series_that_fails_says_so_and_is_read_again(visit: Visit, shop: Shop) -> None:
+    visit.expected = "503"
+    page, problem = visit.page, {"title": "Service Unavailable", "detail": "Run materialize."}
+    none = {"published_at": "2017-09-11T12:00:00Z", "count": 0, "exceptions": []}
+    page.route("**/v1/series?*", lambda route: route.fulfill(status=503, json=problem))
+    page.route("**/v1/exceptions*", lambda route: route.fulfill(json=none))
+    page.goto(shop.url)
+    expect(page.locator("#totals [role=alert]")).to_contain_text("Run materialize.")
+    page.locator("#find").fill("100")
+    expect(page.locator("#found")).to_contain_text("Not every series could be read.")
+    page.unroute("**/v1/series?*")
+    page.locator("#totals").get_by_role("button", name="Try again").click()
+    expect(page.locator("#chart svg")).to_be_visible()
+
+
+def test_the_newest_choice_is_shown_whichever_answer_comes_last(visit: Visit, shop: Shop) -> None:
+    late = list[Route]()
+    page = visit.open(f"{shop.url}?store=100&item=ITEM+01")
+    page.route("**/v1/exceptions?kind=miss*", late.append)
+    page.locator("#kind").select_option("miss")
+    page.locator("#kind").select_option("bias")
+    expect(page.locator(".exceptions .kind.bias")).to_have_count(6)
+    with page.expect_response(late[0].request.url):
+        late[0].continue_()
+    expect(page.locator(".exceptions .kind.miss")).to_have_count(0)
 
 
 def test_a_server_with_keys_asks_for_one_and_keeps_it_for_the_tab(visit: Visit, shop: Shop) -> None:
