@@ -55,7 +55,7 @@ def test_an_unknown_series_is_told_without_the_rest_failing(visit: Visit, shop: 
     without_forecast(page)
     late = list[Route]()
     for path in ("explanations", "orders"):
-        page.route(f"**/v1/{path}", late.append)
+        page.route(f"**/v1/{path}", lambda route: late.append(route))
     page.locator(".exceptions a").first.click()
     expect(page.locator("#chart svg")).to_be_visible()
     page.wait_for_function("document.querySelectorAll('[aria-busy]').length == 2")
@@ -94,7 +94,7 @@ def test_a_list_of_series_that_fails_says_so_and_is_read_again(visit: Visit, sho
 def test_the_newest_choice_is_shown_whichever_answer_comes_last(visit: Visit, shop: Shop) -> None:
     late = list[Route]()
     page = visit.open(f"{shop.url}?store=100&item=ITEM+01")
-    page.route("**/v1/exceptions?kind=miss*", late.append)
+    page.route("**/v1/exceptions?kind=miss*", lambda route: late.append(route))
     page.locator("#kind").select_option("miss")
     page.locator("#kind").select_option("bias")
     expect(page.locator(".exceptions .kind.bias")).to_have_count(6)
