@@ -15,7 +15,6 @@ from data.steps import Steps
 from data.warehouse import known_at_morning
 from feature_repo.build import known_versions
 from models import gbm
-from models.blend import USUAL, Blend
 from models.dataset import (
     Matrix,
     MatrixSpec,
@@ -26,7 +25,7 @@ from models.dataset import (
     target_days,
     training_cutoffs,
 )
-from models.day_profile import Profile, calendar_forecast, fit_profile
+from models.day_profile import SHARE, Profile, averaged, calendar_forecast, fit_profile
 from models.lagged import last_units
 from models.metrics import level_scales
 from models.stockouts import probable_stockouts, without_stockouts
@@ -176,18 +175,12 @@ class Fold:
     history: pl.DataFrame
     scales: dict[str, pl.DataFrame]
 
-    def halves(self, params: Mapping[str, object], seed: int) -> pl.DataFrame:
-        """The fold's grid with what a booster that saw nothing after the cutoff says, `boosted`,
-        and the `calendar`.
-        """
-        boosted = gbm.predict(self.fit(params, seed), self.x, self.closed)
-        return self.grid.with_columns(boosted=pl.Series(boosted), calendar=pl.Series(self.calendar))
-
     def forecast(
-        self, params: Mapping[str, object], seed: int, blend: Blend = USUAL
+        self, params: Mapping[str, object], seed: int, share: float = SHARE
     ) -> pl.DataFrame:
         """The fold's grid with `y_hat` of a model that saw nothing after the cutoff."""
-        return blend.applied(self.halves(params, seed))
+        boosted = gbm.predict(self.fit(params, seed), self.x, self.closed)
+        return self.grid.with_columns(y_hat=pl.Series(averaged(boosted, self.calendar, share)))
 
     def last_units(self) -> pl.DataFrame:
         """The fold's grid with `y_hat` of the model that learns nothing (models.lagged)."""

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from data.schema import WEEK
 from data.steps import Steps
 from feature_repo.calendar import public_holidays
-from models.dataset import MatrixSpec, cutoff_dates, numbers
+from models.dataset import Matrix, MatrixSpec, cutoff_dates, numbers
 
 Profile = tuple[float, ...]
+
+SHARE = 0.4  # of the calendar in the point forecast
 
 HARMONICS = 3  # of the course over the month, as wages are paid at its start, and over the year
 HOLIDAY_OFFSETS = (-2, -1, 0, 1)  # days from a public holiday
@@ -98,7 +100,7 @@ def _factor(ds: date, profile: Profile, country: str, steps: Steps) -> float:
 @lru_cache(maxsize=1024)
 def _around(
     cutoff: date, horizon: int, profile: Profile, country: str, steps: Steps
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Matrix, Matrix]:
     """Factors of the steps after a cutoff (horizon,), and the mean of the open ones of n last days.
 
     The means are (longest window,), n - 1 their index.
@@ -116,7 +118,7 @@ def calendar_forecast(
     profile: Profile,
     spec: MatrixSpec,
     closed: NDArray[np.bool_],
-) -> NDArray[np.float64]:
+) -> Matrix:
     """Level of each series times the factor of each target step, (features.height * horizon,).
 
     The level is a mean of the last open steps, freed of how busy just these are; the factor is that
@@ -141,7 +143,12 @@ def calendar_forecast(
     return np.where(closed, 0.0, result.ravel())
 
 
-def _store_week(features: pl.DataFrame, profile: Profile) -> NDArray[np.float64]:
+def averaged(boosted: Matrix, calendar: Matrix, share: float = SHARE) -> Matrix:
+    """The point forecast (n,): the booster's (n,) and the calendar's (n,), which has a `share`."""
+    return boosted + share * (calendar - boosted)
+
+
+def _store_week(features: pl.DataFrame, profile: Profile) -> Matrix:
     """Factors (rows, Monday … Sunday) from the week of the chain towards that of each store."""
     chain = np.exp(profile[:7])
     own = numbers(features, [f"store_dow_index_{d}" for d in WEEK]) * chain.mean() / chain

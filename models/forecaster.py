@@ -12,10 +12,9 @@ import polars as pl
 
 from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
 from models import cold_start, conformal, explain, gbm, lagged, levels
-from models.blend import Blend
 from models.conformal import Calibration
 from models.dataset import INPUTS, Matrix, MatrixSpec, design_matrix, target_days
-from models.day_profile import Profile, calendar_forecast
+from models.day_profile import Profile, averaged, calendar_forecast
 from models.grid import check_grid
 from models.paths import Dependence
 
@@ -50,7 +49,7 @@ class Manifest:
     snapshot_id: str
     spec: MatrixSpec
     profile: Profile
-    blend: Blend
+    calendar_share: float
     calibration: Calibration
     dependence: Dependence
     backtest: dict[str, float]
@@ -69,7 +68,6 @@ class Manifest:
             raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
             return cls(
                 profile=tuple(raw.pop("profile")),
-                blend=Blend(**raw.pop("blend")),
                 calibration=Calibration(**raw.pop("calibration")),
                 dependence=Dependence(**raw.pop("dependence")),
                 spec=MatrixSpec(**spec),
@@ -202,8 +200,7 @@ class Forecaster:
         if self.booster is None:
             return lagged.last_units(x, closed)
         calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
-        weights = m.blend.weights(features["item_id"]).repeat(horizon)
-        return m.blend.of(gbm.predict(self.booster, x, closed), calendar, weights)
+        return averaged(gbm.predict(self.booster, x, closed), calendar, m.calendar_share)
 
     def level_forecast(
         self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int, level: str
@@ -244,7 +241,7 @@ class Forecaster:
         """What makes each forecast: target day, `base` and a column of units per input.
 
         Base and inputs sum to y_hat (models.explain.drivers); `calendar units` is what the chain's
-        calendar and the department's factor add to the base, the other inputs are the booster's.
+        calendar adds to the base, the other inputs are the booster's.
         Without a booster there is one input, what was sold last.
         """
         m, spec = self.manifest, self.manifest.spec
@@ -254,9 +251,8 @@ class Forecaster:
             return target_days(features, horizon, spec.steps).with_columns(sold, base=pl.lit(0.0))
         base, units = explain.drivers(self.booster, x, closed)
         calendar = calendar_forecast(features, horizon, m.profile, spec, closed)
-        weights = m.blend.weights(features["item_id"]).repeat(horizon)
-        units *= ((1 - m.blend.share) * weights)[:, None]
-        calendar = m.blend.of(base, calendar, weights) - base
+        units *= 1 - m.calendar_share
+        calendar = averaged(base, calendar, m.calendar_share) - base
         return target_days(features, horizon, spec.steps).with_columns(
             pl.Series("base", base),
             pl.Series("calendar units", calendar),

@@ -9,7 +9,6 @@ import polars as pl
 from data.settings import Settings
 from models import registry
 from models.backtest import Fold, TrainingData
-from models.blend import Blend
 from models.comparison import ON, compare, paired_losses, scales_of, with_slices
 from models.forecaster import Forecaster
 from models.metrics import COVERAGE, bias
@@ -95,9 +94,7 @@ def evidence_against(
         return found
     folds = [data.fold(origin) for origin in origins]
     challenger = pl.concat(_challenger(fold, training, seed) for fold in folds)
-    opponent = pl.concat(
-        _champion(fold, champion, data, parameters, training.before, seed) for fold in folds
-    )
+    opponent = pl.concat(_champion(fold, champion, data, parameters, seed) for fold in folds)
     losses = paired_losses(
         challenger, opponent, pl.concat(scales_of(f.grid, f.scales["series"]) for f in folds)
     )
@@ -125,7 +122,7 @@ def promotion_origins(data: TrainingData) -> list[date]:
 
 
 def _challenger(fold: Fold, training: Training, seed: int) -> pl.DataFrame:
-    return fold.forecast(training.parameters, seed, training.before).select(*ON, "y", "y_hat")
+    return fold.forecast(training.parameters, seed).select(*ON, "y", "y_hat")
 
 
 def _champion(
@@ -133,14 +130,13 @@ def _champion(
     champion: Forecaster,
     data: TrainingData,
     parameters: Mapping[str, object] | None,
-    blend: Blend,
     seed: int,
 ) -> pl.DataFrame:
     if not champion.has_seen(fold.cutoff):
         features = data.features.filter(pl.col("cutoff") == fold.cutoff)
         return champion.forecast(features, data.plan, data.horizon).select(*ON, "y_hat")
     assert parameters is not None
-    return fold.forecast(parameters, seed, blend).select(*ON, "y_hat")
+    return fold.forecast(parameters, seed).select(*ON, "y_hat")
 
 
 def _moved(both: pl.DataFrame) -> float:

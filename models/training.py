@@ -1,6 +1,6 @@
 """Search, fit, calibrate and judge: what one training does, from frames to a model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -8,10 +8,10 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FEATURE_SERVICE, QUANTILE_COLUMNS, QUANTILES
-from models import blend, conformal, lagged, paths
+from models import conformal, lagged, paths
 from models.backtest import Fold, TrainingData, fold_cutoffs
 from models.baselines import SEASONAL_NAIVE, baseline_forecasts
-from models.blend import USUAL, Blend
+from models.day_profile import SHARE
 from models.forecaster import LIGHTGBM, Manifest
 from models.metrics import COVERAGE, coverage_of_counts, summary
 from models.search import best_parameters, trials_table, tune
@@ -24,8 +24,8 @@ class Training:
     """A trained model with its evidence.
 
     `backtest` is long (model, cutoff, metric, value) for the holdout, the newest fold, that the
-    search has not seen; `holdout` the scored forecasts there, by the blend of the folds `before`,
-    with their probability transform `u` (models.conformal.pit); `trials` the search.
+    search has not seen; `holdout` the scored forecasts there, with their probability transform `u`
+    (models.conformal.pit); `trials` the search.
     A method that learns nothing has no booster.
     """
 
@@ -35,7 +35,6 @@ class Training:
     trials: pl.DataFrame
     backtest: pl.DataFrame
     holdout: pl.DataFrame
-    before: Blend
 
     @property
     def booster_text(self) -> str | None:
@@ -102,9 +101,9 @@ def last_week(data: TrainingData) -> Training:
     """The model that learns nothing (models.lagged), calibrated and judged as any other."""
     last, method = data.fold(_folds(data)[-1]), lagged.method_of(data.spec.steps)
     errors = [fold.last_units() for fold in (*_recent(data), last)]
-    manifest, backtest, holdout = _judged(data, last, errors[-1], errors[:-1], errors, method)
+    manifest, backtest, holdout = _judged(data, last, errors, method)
     parameters: dict[str, object] = {"method": method}
-    return Training(None, manifest, parameters, pl.DataFrame(), backtest, holdout, USUAL)
+    return Training(None, manifest, parameters, pl.DataFrame(), backtest, holdout)
 
 
 def _recent(data: TrainingData) -> list[Fold]:
@@ -121,34 +120,21 @@ def _fitted(
 ) -> Training:
     """Fits and judges; `recent` are the two folds before the holdout, oldest first."""
     last = data.fold(_folds(data)[-1])
-    halves = [f.halves(parameters, seed) for f in (*recent, last)]
-    before = blend.learnt(halves[:-1])
-    manifest, backtest, holdout = _judged(
-        data,
-        last,
-        before.applied(halves[-1]),
-        blend.out_of_sample(halves[:-1]),
-        blend.out_of_sample(halves),
-        LIGHTGBM,
-    )
+    errors = [fold.forecast(parameters, seed) for fold in (*recent, last)]
+    manifest, backtest, holdout = _judged(data, last, errors, LIGHTGBM)
     booster = data.fit(data.cutoff)(parameters, seed)
-    manifest = replace(manifest, blend=blend.learnt(halves))
-    return Training(booster, manifest, parameters, trials, backtest, holdout, before)
+    return Training(booster, manifest, parameters, trials, backtest, holdout)
 
 
 def _judged(
-    data: TrainingData,
-    last: Fold,
-    unseen: pl.DataFrame,
-    earlier: list[pl.DataFrame],
-    errors: list[pl.DataFrame],
-    method: str,
+    data: TrainingData, last: Fold, errors: list[pl.DataFrame], method: str
 ) -> tuple[Manifest, pl.DataFrame, pl.DataFrame]:
-    """Manifest (blend: the usual one), backtest and holdout of a method.
+    """Manifest, backtest and holdout of a method.
 
-    `unseen` are its forecasts of the holdout `last`, judged with intervals from those of the folds
-    `earlier`; the model's come from those of all folds, `errors`.
+    `errors` are its forecasts of the folds, the holdout's, `last`, the newest. That one is judged
+    with intervals from the others; the model's come from all.
     """
+    *earlier, unseen = errors
     calibration = _calibration(earlier, data.horizon)
     holdout = _banded(unseen, calibration)
     backtest = _judge(data, last, holdout, method)
@@ -165,7 +151,7 @@ def _judged(
         snapshot_id=data.snapshot_id,
         spec=data.spec,
         profile=data.profile(data.cutoff),
-        blend=USUAL,
+        calendar_share=SHARE,
         calibration=_calibration(errors, data.horizon),
         dependence=paths.estimate(pl.concat(errors)),
         backtest={**figures, "naive ratio": figures["wrmsse mean"] / naive},

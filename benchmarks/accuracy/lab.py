@@ -15,9 +15,8 @@ from benchmarks.accuracy import judge
 from models import gbm
 from models.assembly import WARM_UP_DAYS
 from models.backtest import Fold, TrainingData
-from models.blend import USUAL, Blend
 from models.dataset import INPUTS, Matrix, Rows
-from models.day_profile import calendar_forecast
+from models.day_profile import SHARE, calendar_forecast
 from models.search import best_parameters, tune
 
 Keep = Callable[[str, Callable[[], pl.DataFrame]], pl.DataFrame]
@@ -28,15 +27,15 @@ LONGEST_SEARCH = 7200  # seconds
 class Variant:
     """How a model is made: its parameters, the inputs that it does not see, the sales it knows.
 
-    `weeks` of sales before the fit are known, all where it is None. The blend is the one that folds
-    of a search have too: early cutoffs have no past folds to learn departments from.
+    `weeks` of sales before the fit are known, all where it is None; `share` is the calendar's in
+    the point forecast.
     """
 
     name: str
     parameters: Mapping[str, object]
     hidden: tuple[str, ...] = ()
     weeks: int | None = None
-    blend: Blend = USUAL
+    share: float = SHARE
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class Lab:
             features = self.data.features.filter(pl.col("cutoff") == origin)
             calendar = calendar_forecast(features, data.horizon, profile, data.spec, fold.closed)
             aged = replace(fold, fit=lambda *_: booster, x=seen, calendar=calendar)
-            found.append(aged.forecast(v.parameters, self.seed, v.blend))
+            found.append(aged.forecast(v.parameters, self.seed, v.share))
         return found
 
     def _known(self, cell: Cell) -> TrainingData:

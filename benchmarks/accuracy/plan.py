@@ -5,7 +5,6 @@ from datetime import date, timedelta
 
 from benchmarks.accuracy.lab import Cell, Variant
 from models import gbm
-from models.blend import Blend
 from models.dataset import INPUTS
 from models.explain import group_of
 
@@ -61,7 +60,7 @@ def without() -> list[Variant]:
         replace(DEFAULTS, name=f"without {group}", hidden=tuple(names))
         for group, names in groups.items()
     ]
-    return [*dropped, replace(DEFAULTS, name=f"without {CALENDAR}", blend=Blend(share=0.0))]
+    return [*dropped, replace(DEFAULTS, name=f"without {CALENDAR}", share=0.0)]
 
 
 def histories() -> list[Variant]:

@@ -222,7 +222,7 @@ def test_after_an_upgrade_a_training_has_no_champion_to_beat_and_the_decision_na
     registry.promote(server, version, at=NOW + 20 * HOUR, why="before the upgrade")
     folder = registry.export(server).folder
     old = json.loads((folder / forecaster.MANIFEST).read_text())
-    del old["blend"]
+    del old["calendar_share"]
     (folder / forecaster.MANIFEST).write_text(json.dumps(old))
     with pytest.raises(Unusable, match="does not have the SHA-256"):  # damaged is no upgrade
         evidence(server, trained, training_frames)

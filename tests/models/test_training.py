@@ -158,6 +158,14 @@ def test_of_many_rows_a_sample_is_learned_from_the_same_every_time(
 
 
 @pytest.mark.score("infrastructure", 2)
+def test_a_model_forecasts_as_the_fold_at_its_cutoff(
+    training_frames: TrainingData, trained: Training
+) -> None:
+    model, data = Forecaster(trained.booster, trained.manifest), training_frames
+    fold = data.fold(CUTOFF).forecast(trained.parameters, 1)
+    assert np.allclose(model.forecast(newest(data), data.plan, 28)["y_hat"], fold["y_hat"])
+
+
 def test_a_saved_model_forecasts_as_the_trained_one(
     training_frames: TrainingData, saved: Path
 ) -> None:

@@ -12,7 +12,6 @@ from checks.rollout import Tried
 from data.settings import Settings
 from models import conformal, forecaster
 from models.baselines import SEASONAL_NAIVE
-from models.blend import USUAL
 from models.dataset import MatrixSpec
 from models.forecaster import Forecaster, Manifest
 from models.paths import Dependence
@@ -37,7 +36,7 @@ def folder(state: Path) -> Path:
         snapshot_id="s1",
         spec=MatrixSpec(("GROCERY", "MEAT"), "US", ("12-25",)),
         profile=(0.0,),
-        blend=USUAL,
+        calendar_share=0.4,
         calibration=conformal.Calibration(28, [], [0.5], {}, ranks),
         dependence=Dependence(0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.1, {"1": 30.0, "2": 30.0}),
         backtest={},
