@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sales_as_of
 from serving.keys import operator_headers
 from stack.commands import up
@@ -247,7 +247,7 @@ def run(settings: Settings) -> None:
 
 def main() -> int:
     """Runs the demonstration; 1 when a step failed, with its message printed."""
-    settings, started = Settings(), time.monotonic()
+    settings, started = command_settings(), time.monotonic()
     if up(settings):
         return 1
     try:

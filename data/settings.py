@@ -1,15 +1,43 @@
 """Every setting of the system, read once from the environment."""
 
+import sys
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from data.steps import Steps
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _month_day(text: str) -> str:
+    with suppress(ValueError):
+        if f"{date.fromisoformat(f'2024-{text}'):%m-%d}" == text:  # of a leap year
+            return text
+    raise ValueError("it should be a month and a day, of two digits each")
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # no name, a folder of zones, not found
+        raise ValueError("it should be a time zone of the IANA database") from None
+    return name
+
+
+def _country(code: str) -> str:
+    import holidays  # takes a third of a second
+
+    try:
+        holidays.country_holidays(code)
+    except NotImplementedError:
+        raise ValueError("it should be a country's code of ISO 3166") from None
+    return code
 
 
 class Settings(BaseSettings):
@@ -38,7 +66,7 @@ class Settings(BaseSettings):
     grain: Literal["department", "category"] = Field(
         default="department", description="What an item is in The Complete Journey data."
     )
-    timezone: str = Field(
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
         default="America/New_York", description="Time zone of the business day and of schedules."
     )
     currency: str = Field(
@@ -48,11 +76,13 @@ class Settings(BaseSettings):
         default="1d",
         description="Step of the sales: days, or weeks named by their last day.",
     )
-    closed_days: tuple[str, ...] = Field(
+    closed_days: tuple[Annotated[str, AfterValidator(_month_day)], ...] = Field(
         default=("12-25",), description="Days (month-day) on which every store is closed."
     )
-    holiday_country: str = Field(
-        default="US", description="Country whose public holidays the calendar features use."
+    holiday_country: Annotated[str, AfterValidator(_country)] = Field(
+        default="US",
+        validate_default=False,
+        description="Country whose public holidays the calendar features use.",
     )
 
     first_cutoff: date = Field(
@@ -191,3 +221,29 @@ class Settings(BaseSettings):
     def ray_token_path(self) -> Path:
         """Token that Ray's dashboard API asks for; created by the stack, mode 0600."""
         return self.state_dir / "ray.token"
+
+
+def command_settings() -> Settings:
+    """The settings of a command line, which ends with 2 and a sentence per setting that is wrong.
+
+    Raises SystemExit.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        said = [_sentence(str(e["loc"][0]), e["input"], e["msg"]) for e in error.errors()]
+    except SettingsError as error:  # a list that is not JSON
+        said = [f'A setting can\'t be read ({error}); lists are JSON, such as ["12-25", "01-01"].']
+    print("\n".join(said), file=sys.stderr)
+    sys.exit(2)
+
+
+def _sentence(name: str, got: object, said: str) -> str:
+    default = Settings.model_fields[name].default
+    example = default[0] if isinstance(default, tuple) else default
+    for pydantic in ("Value error, it ", "Input ", "String "):
+        said = said.replace(pydantic, "it ", 1)
+    return (
+        f"SHELFCAST_{name.upper()} has {got!r}: {said}, such as {example}; "
+        "put it right in the environment or in .env."
+    )

@@ -13,7 +13,7 @@ from checks.policies import policy
 from checks.replay import Replay, replay_of, with_sales
 from checks.replay_decisions import walk
 from checks.replay_results import Results, results
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from flows.slots import done
 from models.registry import RegistryUnreachable
 from models.tracking import log_report
@@ -90,4 +90,5 @@ def replay(
 
 
 if __name__ == "__main__":
+    command_settings()  # a wrong one is said before Prefect starts a run
     replay()

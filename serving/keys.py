@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
 
-from data.settings import Settings
+from data.settings import Settings, command_settings
 
 Scope = Literal["read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str]) -> int:
     new.add_argument("--days", type=int, default=None, help="expires after so many days")
     commands.add_parser("list", help="show the keys, without their secrets")
     commands.add_parser("revoke", help="take a key away").add_argument("name")
-    asked, settings = parser.parse_args(arguments), Settings()
+    asked, settings = parser.parse_args(arguments), command_settings()
     try:
         if asked.command == "create":
             until = None if asked.days is None else _in_days(asked.days)

@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from models import registry
 from serving.deploy import (
     DeployFailed,
@@ -64,7 +64,7 @@ def _before(settings: Settings, current: str | None) -> str | None:
 
 def main(why: str) -> int:
     """Rolls back and prints what serves; 1 when that failed, with the reason printed."""
-    settings = Settings()
+    settings = command_settings()
     try:
         with turn(settings, "make rollback", lambda said: print(said, flush=True)):
             version = roll_back(settings, at=datetime.now(UTC), why=why)

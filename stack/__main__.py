@@ -7,7 +7,7 @@ what they wrote.
 
 import sys
 
-from data.settings import Settings
+from data.settings import command_settings
 from stack.commands import clean, down, status, up
 from stack.supervisor import Supervisor
 
@@ -15,11 +15,11 @@ from stack.supervisor import Supervisor
 def main(arguments: list[str]) -> int:
     verbs = {"up": up, "down": down, "status": status, "clean": clean}
     if arguments == ["run"]:
-        return Supervisor(Settings()).run()
+        return Supervisor(command_settings()).run()
     if len(arguments) != 1 or arguments[0] not in verbs:
         print(f"usage: python -m stack {' | '.join(verbs)}", file=sys.stderr)
         return 2
-    return verbs[arguments[0]](Settings())
+    return verbs[arguments[0]](command_settings())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -18,11 +18,13 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
+import demo
 from data.settings import ROOT, Settings
 from data.warehouse import connect
-from serving import keys
+from serving import keys, rollback
 from serving.routes.application import create_api
 from serving.service import ForecastService
+from stack.__main__ import main as stack
 from tests.told import COMMANDS, OWN, PAGES, SYSTEM, Told, fences, told
 
 URL = "PREFECT_API_URL=http://127.0.0.1:4200/api"
@@ -258,6 +260,40 @@ def test_lines_for_the_env_file_are_taken(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("\n".join(lines))
     assert Settings(_env_file=file).source == "csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("FIRST_CUTOFF", "30.06.2024", "it should be a valid date or datetime, invalid character"),
+        ("CLOSED_DAYS", '["12-25", "1-1"]', "has '1-1': it should be a month and a day"),
+        ("CLOSED_DAYS", '["12/25"]', "such as 12-25; put it right in the environment or in .env"),
+        ("CLOSED_DAYS", "12-25", "lists are JSON, such as"),
+        ("TIMEZONE", "Nowhere/Town", "it should be a time zone of the IANA database, such as"),
+        ("HOLIDAY_COUNTRY", "Nowhere", "it should be a country's code of ISO 3166, such as US"),
+        ("CURRENCY", "123456789", "it should have at most 8 characters, such as $"),
+    ],
+)
+def test_a_wrong_setting_ends_every_command_with_one_sentence(
+    name: str,
+    value: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(f"SHELFCAST_{name}", value)
+    commands: list[Callable[[], object]] = [
+        demo.main,
+        lambda: stack(["status"]),
+        lambda: stack(["run"]),
+        lambda: keys.main(["list"]),
+        lambda: rollback.main("why"),
+    ]
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            command()
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and expected in said and said.count("\n") == 1, said
 
 
 def test_what_pages_ask_the_warehouse_is_printed_and_changes_nothing(tmp_path: Path) -> None:
