@@ -145,8 +145,10 @@ def test_a_day_counts_once_it_is_over_on_the_stores_clock(loaded, settings):
     assert snapshots.last_day(loaded, settings, over) == date(2017, 4, 11)
 
 
-def test_a_day_whose_sales_came_late_is_not_the_last_day_before_they_came(loaded, settings):
-    load(loaded, settings, rows([date(2017, 4, 11)]), morning(date(2017, 4, 14)))
+def test_a_day_that_the_source_calls_late_is_not_the_last_day_before_it_was_known(loaded, settings):
+    came = morning(date(2017, 4, 14))
+    late = rows([date(2017, 4, 11)]).with_columns(known_at=pl.lit(came))
+    load(loaded, settings, late, came)
     assert snapshots.last_day(loaded, settings, morning(date(2017, 4, 13))) == DAYS[-1]
     assert snapshots.last_day(loaded, settings, morning(date(2017, 4, 14))) == date(2017, 4, 11)
 
