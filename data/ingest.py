@@ -22,7 +22,11 @@ class EmptyDelivery(ValueError):
 
 @dataclass(frozen=True)
 class Batch:
-    """A landed delivery; its id is the SHA-256 of its content, whatever its name or row order."""
+    """A landed delivery; its id is the SHA-256 of its content, whatever its name or row order.
+
+    Delivered again after another one changed its rows, it is a delivery of its own, unless it says
+    itself since when each row is known: it takes that change back.
+    """
 
     batch_id: str
     source: str
@@ -59,7 +63,7 @@ def land(
             "nothing was landed; check the source and the days that were asked for."
         )
     batch = Batch(
-        batch_id=content_id(frame),
+        batch_id=_batch_id(con, frame),
         source=source,
         since=days.min(),  # type: ignore[arg-type]
         until=days.max(),  # type: ignore[arg-type]
@@ -88,8 +92,19 @@ def content_id(frame: pl.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _batch_id(con: Connection, frame: pl.DataFrame) -> str:
+    """The id of a delivery of this content now; it stays so until it is published."""
+    content = content_id(frame)
+    if not frame["known_at"].has_nulls():  # known since then, whenever it is delivered
+        return content
+    changed_by = query(con, "changed_by", batch_id=content).item()
+    if changed_by is None:
+        return content
+    return hashlib.sha256(f"{content}\n{changed_by}".encode()).hexdigest()
+
+
 def is_published(con: Connection, batch_id: str) -> bool:
-    """Whether a batch of this content was published."""
+    """Whether a batch was published."""
     found = con.execute(
         "SELECT count(*) FROM ingest_log WHERE batch_id = ? AND status = 'published'", [batch_id]
     ).fetchall()

@@ -96,3 +96,20 @@ def test_of_two_corrections_at_one_time_the_later_counts_and_the_sales_keep_thei
     ways = (sales_as_of(con, at), known_versions(query(con, "sales_versions"), at))
     for known in ways:
         assert known.join(DAY.head(1), on=[*KEYS, "ds"], how="semi")["y"].to_list() == [31.0]
+
+
+def test_the_original_file_takes_a_correction_back_and_delivered_twice_it_is_loaded_already(
+    receive: Receive, con: Connection
+) -> None:
+    bad = DAY.tail(1).with_columns(y=pl.lit(-1.0))
+    original = pl.concat([DAY.head(30), bad])  # the bad row is in quarantine for good
+    correction = DAY.head(1).with_columns(y=pl.lit(31.0))
+    receive(DAY)
+    for rows, published in ((original, 0), (correction, 1), (original, 1), (correction, 1)):
+        taken = receive(rows).publication
+        assert taken is not None and taken.rows_published == published
+        assert receive(rows).publication is None
+        at = known_at_morning(NEXT_DAY, "UTC") + timedelta(hours=1)
+        known = sales_as_of(con, at).join(rows.head(1), on=[*KEYS, "ds"], how="semi")
+        assert known["y"].to_list() == rows["y"].head(1).to_list()
+    assert audit_sales(con, at).ok
