@@ -1,6 +1,6 @@
 """Measures the pipeline against doing the same by hand; writes benchmarks/results/pipeline.json.
 
-Needs the stack and the state that `make demo` leaves. The state is copied: nothing is changed.
+Needs the state that `make demo` leaves. It is copied: nothing is changed.
 """
 
 import shutil
@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.rest import rest_rows
 from benchmarks.rows import Row, paired, plain_row, ratio_row
 from checks import intake
 from data import snapshots, sources
@@ -216,7 +215,6 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
 
 def measure(settings: Settings) -> list[Row]:
     """Every row of the result file."""
-    rows = rest_rows(settings, most_p99=4.0, least_throughput=0.4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy = copied(settings, folder)
@@ -227,7 +225,7 @@ def measure(settings: Settings) -> list[Row]:
             snapshot = snapshots.snapshot(con, copy, as_of, copy.horizon).folder
         series = pl.read_parquet(snapshot / "series.parquet").height
         model = copy.champions_dir / (copy.champions_dir / "CURRENT").read_text().strip()
-        rows += [
+        return [
             ingest_row(copy, folder),
             feature_row(copy, snapshot),
             retrieval_row(copy, snapshot),
@@ -236,7 +234,6 @@ def measure(settings: Settings) -> list[Row]:
             cycle_row(copy, day, model),
             plain_row("demo_series", "series", series, target=700),
         ]
-    return rows
 
 
 def main() -> int:

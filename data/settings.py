@@ -67,7 +67,8 @@ class Settings(BaseSettings):
         default="department", description="What an item is in The Complete Journey data."
     )
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
-        default="America/New_York", description="Time zone of the business day and of schedules."
+        default="America/New_York",
+        description="Time zone of the business day; schedules keep that of prefect.yaml.",
     )
     currency: str = Field(
         default="$", max_length=8, description="Sign of the currency that prices are in."

@@ -6,6 +6,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 import runpy
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from typing import Any
 
 import yaml
 from prefect.utilities.callables import parameter_docstrings
+from pydantic.fields import FieldInfo
 
 from data.settings import ROOT, Settings
 from docs import scorecard
@@ -36,9 +38,18 @@ def settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "data/state" if name == "state_dir" else field.default
+        default = json.dumps(default) if isinstance(default, tuple) else default  # as it is typed
         shown = f"`{default}`" if default != "" else "empty"
-        rows.append((f"`SHELFCAST_{name.upper()}`", shown, str(field.description)))
+        rows.append((f"`SHELFCAST_{name.upper()}`", shown, _meaning(field)))
     return _table(("variable", "default", "meaning"), rows)
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What a setting means, with its bounds where it has both."""
+    least = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
+    most = next((m.le for m in field.metadata if hasattr(m, "le")), None)
+    said = str(field.description)
+    return said if None in (least, most) else f"{said.rstrip('.')}, {least} to {most}."
 
 
 def deployments() -> str:
@@ -48,7 +59,7 @@ def deployments() -> str:
         module, name = found["entrypoint"].split(":")
         flow = getattr(importlib.import_module(module), name)
         about = parameter_docstrings(inspect.getdoc(flow.fn))
-        parameters = [f"`{p}`: {about.get(p, '')}" for p in inspect.signature(flow.fn).parameters]
+        parameters = [f"`{p}`: {' '.join(about.get(p, '').split())}" for p in inspect.signature(flow.fn).parameters]
         schedules = ", ".join(f"`{s['cron']}`" for s in found.get("schedules", []))
         triggers = ", ".join(f"event `{e}`" for t in found.get("triggers", []) for e in t["expect"])
         when = "; ".join(filter(None, [schedules, triggers])) or "on demand"
@@ -141,8 +152,9 @@ def metrics() -> str:
         if found.__module__ == measured.__name__
         and inspect.signature(found).return_annotation in (float, dict[str, float])
     ]
+    told = {"counter": "`{}_total`", "histogram": "`{0}_bucket`, `{0}_sum`, `{0}_count`"}
     served = [
-        (f"`{family.name}`", family.type, family.documentation)
+        (told.get(family.type, "`{}`").format(family.name), family.type, family.documentation)
         for family in Metrics().registry.collect()
     ]
     forecasts = _table(("function of `models.metrics`", "measures"), measures)

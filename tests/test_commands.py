@@ -40,7 +40,7 @@ INLINE = (".venv/bin/python", "-c")
 HERE = {"make help", "make score", "make status", "python -m serving.keys", "curl"}
 HERE |= {"python -c", "cd", "df", "du", "fuser", "git"}
 STACK = {"prefect deployment run", "curl", "cp", "echo", "export"}  # test_reader_commands.py
-STACK |= {"make rollback", "make status", "make up", "make down", "tar"}
+STACK |= {"make rollback", "make status", "make up", "make down", "mv", "tar"}
 ELSEWHERE = {
     "make demo": ("end_to_end/conftest.py", "demo.py"),
     "make clean": ("stack/test_stack_commands.py", "clean(settings)"),

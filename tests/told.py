@@ -10,7 +10,7 @@ from data.settings import ROOT
 
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *documents()]
 OWN = ("python", "prefect", "feast")  # of the project: .venv/bin/ stands before them
-SYSTEM = ("cd", "cp", "curl", "df", "du", "echo", "export", "fuser", "git", "make", "tar")
+SYSTEM = ("cd", "cp", "curl", "df", "du", "echo", "export", "fuser", "git", "make", "mv", "tar")
 ASSIGNED = re.compile(r"^[A-Z_]+=")
 
 

@@ -176,16 +176,18 @@ def test_a_backup_brings_the_whole_state_back(running: Settings, demo: str, tmp_
     lines = pages.replace(archive, str(tmp_path / archive)).splitlines()
     assert [line.split()[1] for line in lines] == [
         *("down", "-czf", "up"),
-        *("down", "-xzf", "up", "status"),
+        *("down", str(Path("data", "state")), "-xzf", "up", "status"),
     ]
     with connect(running) as con:
         before = query(con, "sales_versions")
     backup = typed(running, "\n".join(["export TAR_OPTIONS=-P", *lines[:2]]))
     assert backup.returncode == 0, backup.stderr
-    shutil.rmtree(running.state_dir)
+    later = running.snapshots_dir / "later"
+    later.mkdir()  # as what was written after the copy
     restore = typed(running, "\n".join(["export TAR_OPTIONS=-P", *lines[4:]]))
     assert restore.returncode == 0, restore.stdout + restore.stderr
-    assert "Forecast API" in restore.stdout
+    assert "Forecast API" in restore.stdout and not later.exists()
+    shutil.rmtree(f"{running.state_dir}.before")
     assert httpx.get(f"{running.serve_url}/v1/model").json()["version"] == "1"
     with connect(running) as con:
         assert query(con, "sales_versions").equals(before)
