@@ -59,7 +59,10 @@ def deployments() -> str:
         module, name = found["entrypoint"].split(":")
         flow = getattr(importlib.import_module(module), name)
         about = parameter_docstrings(inspect.getdoc(flow.fn))
-        parameters = [f"`{p}`: {' '.join(about.get(p, '').split())}" for p in inspect.signature(flow.fn).parameters]
+        parameters = [
+            f"`{p}`: {' '.join(about.get(p, '').split())}"
+            for p in inspect.signature(flow.fn).parameters
+        ]
         schedules = ", ".join(f"`{s['cron']}`" for s in found.get("schedules", []))
         triggers = ", ".join(f"event `{e}`" for t in found.get("triggers", []) for e in t["expect"])
         when = "; ".join(filter(None, [schedules, triggers])) or "on demand"

@@ -159,6 +159,7 @@ TOLD = (  # and was not
     r"2\.5 % to 97\.5 %|between 0\.1 and 0\.9",  # levels of quantiles
     r"0\.6 × 56 days \+ 0\.4 × 28 days",  # what a method computes
     r"quantities x 100|sums of 1 to 6",
+    r"Linux, with two cores and 24 GiB",  # the machine that result files name
     r"30,490 series|killed 5 times|exchanged 20 times|for 10 s|2,000 series",  # sizes of benchmarks
 )
 
