@@ -223,9 +223,16 @@ def hidden(known: pl.DataFrame) -> pl.DataFrame:
 def level_error(known: pl.DataFrame, calibration: Calibration) -> list[float]:
     """Mean squared relative error of an analogue's level, per tier of the calibration.
 
-    From up to JUDGED known series, drawn by SEED, each hidden in turn.
+    From up to JUDGED known series, drawn by SEED, each hidden in turn. One without an analogue (its
+    store sells nothing else that was chosen, no other store its item) says nothing of how far
+    guesses miss; where all are such, a guess is taken to miss by as much as it says itself: that
+    far a guess is off for a series that sells nothing, and one that is too low has no bound.
     """
-    drawn = known.sample(min(JUDGED, known.height), seed=SEED)
+    alone = (pl.len().over("store_id") == 1) & (pl.len().over("item_id") == 1)
+    liked = known.filter(~alone)
+    if liked.is_empty():
+        return [1.0] * len(calibration.dispersion)
+    drawn = liked.sample(min(JUDGED, liked.height), seed=SEED)
     guessed = analogue_features(Known.of(known), drawn.select(KEYS).rows())[LEVEL].to_numpy()
     error = (guessed - drawn[LEVEL].to_numpy()) ** 2
     tier = calibration.tiers(guessed)

@@ -24,17 +24,18 @@ def accuracy(matured: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     """WAPE and bias of whole weeks ahead per level, node and model, largest value first.
 
     `matured` is FORECAST with `model` and `y`; a week that is not over for the series, or of which
-    the naive forecast is missing, is left out, so that all models are judged on the same weeks.
-    Columns are those of the published table `accuracy`.
+    the naive forecast is missing, is left out. `value_added` is the WAPE of the naive forecast of
+    the very weeks that the model is judged on, less the model's own: versions that forecast other
+    weeks are each compared on theirs. Columns are those of the published table `accuracy`.
     """
     weekly = _weeks(matured).join(prices, on=KEYS, how="left")
     frames = []
     for level, keys in levels_of(weekly).items() if weekly.height else ():
         nodes = weekly.group_by(*keys, "model", "cutoff", "week").agg(
-            pl.col("y", "y_hat", "inside", "open").sum(),
+            pl.col("y", "y_hat", "naive", "inside", "open").sum(),
             value=(pl.col("y") * pl.col("price").fill_null(0)).sum(),
         )
-        error = (pl.col("y") - pl.col("y_hat")).abs().sum()
+        error, naive = ((pl.col("y") - pl.col(c)).abs().sum() for c in ("y_hat", "naive"))
         units = pl.when(pl.col("y").sum() > 0).then(pl.col("y").sum())
         covered = pl.col("inside").sum() / pl.col("open").sum()
         figures = nodes.group_by(*keys, "model").agg(
@@ -44,19 +45,10 @@ def accuracy(matured: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
             wape=error / units,
             bias=pl.col("y_hat").sum() / units - 1,
             coverage_80=covered if level == "series" else pl.lit(None, pl.Float64),
-        )
-        naive = figures.filter(pl.col("model") == SEASONAL_NAIVE).select(*keys, naive="wape")
-        joined = (
-            figures.join(naive, on=keys, how="left", nulls_equal=True)
-            if keys
-            else figures.join(naive, how="cross")
+            value_added=(naive - error) / units,
         )
         missing = [pl.lit(None, pl.String).alias(k) for k in NODE if k not in keys]
-        frames.append(
-            joined.with_columns(
-                *missing, level=pl.lit(level), value_added=pl.col("naive") - pl.col("wape")
-            )
-        )
+        frames.append(figures.with_columns(*missing, level=pl.lit(level)))
     columns = ["level", *NODE, "model", "weeks", "units", "value", "wape", "bias", "coverage_80"]
     columns.append("value_added")
     if not frames:
@@ -65,9 +57,11 @@ def accuracy(matured: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def _weeks(matured: pl.DataFrame) -> pl.DataFrame:
-    """Sums of whole weeks ahead: (KEYS, department, model, cutoff, week, y, y_hat, inside, open).
+    """Sums of whole weeks ahead.
 
-    `open` counts the days of the week that are judged by the 80 % range, `inside` those within it.
+    Columns are KEYS, department, model, cutoff, week, y, y_hat, naive, inside and open. `naive` is
+    what the naive forecast said of the same days. `open` counts the days of the week that are
+    judged by the 80 % range, `inside` those within it.
     """
     judged = pl.col("q0.1").is_not_null()
     weeks = (
@@ -81,8 +75,9 @@ def _weeks(matured: pl.DataFrame) -> pl.DataFrame:
         )
         .filter((pl.col("last") % DAYS) == 0)
     )
-    naive = weeks.filter(pl.col("model") == SEASONAL_NAIVE).select(*KEYS, "cutoff", "week")
-    return weeks.join(naive, on=[*KEYS, "cutoff", "week"], how="semi")
+    same = [*KEYS, "cutoff", "week"]
+    naive = weeks.filter(pl.col("model") == SEASONAL_NAIVE).select(*same, naive="y_hat")
+    return weeks.join(naive, on=same)
 
 
 def scored_overrides(
@@ -91,9 +86,13 @@ def scored_overrides(
     """Overrides with `actual`, units sold on their days, and `value_added`, when those are over.
 
     `value_added` is how many units nearer to what was sold the override came than the model's
-    forecast `baseline`. Overrides have KEYS, since, until, units (a step) and baseline (their sum).
+    forecast `baseline`. Overrides have KEYS, since, until, units (an open step; on closed ones
+    nothing is sold or forecast) and baseline (the sum of all).
     """
-    n = (pl.col("until") - pl.col("since")).dt.total_days() // steps.days + 1
+    open_steps = [
+        sum(not steps.is_closed(ds) for ds in steps.between(steps.after(since, -1), until))
+        for since, until in overrides.select("since", "until").iter_rows()
+    ]
     sold = (
         overrides.select(*KEYS, "since", "until", "override_id")
         .join(sales.select(*KEYS, "ds", "y"), on=KEYS)
@@ -106,7 +105,9 @@ def scored_overrides(
     return (
         overrides.join(sold, on="override_id", how="left", maintain_order="left")
         .with_columns(actual=pl.when(over).then(pl.col("actual").fill_null(0)))
+        .with_columns(pl.Series("open", open_steps, pl.Int64))
         .with_columns(
-            value_added=missed - (pl.col("units") * n - pl.col("actual")).abs(),
+            value_added=missed - (pl.col("units") * pl.col("open") - pl.col("actual")).abs()
         )
+        .drop("open")
     )

@@ -34,7 +34,10 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
             f"lead_time_days + review_days is at most {model.horizon * steps.days}, as far as "
             f"model {model.version} forecasts, got {request.lead_time_days + request.review_days}.",
         )
-    read, sums = _sums(model, source, request, ahead, sorted({*GRID, service}))
+    # A column's name has six digits of its level: one that has the name of another is that one.
+    named = quantile_column(service)
+    level = next((q for q in GRID if quantile_column(q) == named), service)
+    read, sums = _sums(model, source, request, ahead, sorted({*GRID, level}))
     demand: dict[Key, Mapping[str, Any]] = {
         (row["store_id"], row["item_id"]): row for row in sums.to_dicts()
     }
@@ -42,7 +45,7 @@ def orders(model: Model, source: Source, request: OrderRequest) -> Orders:
     for series in request.series:
         row = demand[series.store_id, series.item_id]
         quantiles = [row[quantile_column(q)] for q in GRID]
-        best = order_up_to(row[quantile_column(service)], quantiles, series.on_hand)
+        best = order_up_to(row[named], quantiles, series.on_hand)
         cost = None
         if None not in costs:
             cost = costs[0] * best.expected_shortage + costs[1] * best.expected_leftover  # type: ignore[operator]

@@ -30,7 +30,7 @@ def decode_cursor(cursor: str) -> Key:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         store_id, item_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise ValueError("not a cursor of this API") from error
     return str(store_id), str(item_id)
 

@@ -113,6 +113,15 @@ def test_the_error_of_guessed_levels_widens_the_dispersion() -> None:
     assert shares[0] < 0.72 < shares[1]
 
 
+def test_a_series_without_a_neighbour_is_not_judged() -> None:
+    sold = {"store_id": "s0", "item_id": "A|x", "y": [2.0] * 40, "y_hat": 2.0, "step": 1}
+    table = conformal.calibrate(pl.DataFrame(sold), horizon=28)
+    known, alone = chain(0.5), pl.DataFrame([row("far", "C|z", 3.0)])
+    with_one = cold_start.level_error(pl.concat([known, alone]), table)
+    assert with_one == pytest.approx(cold_start.level_error(known, table))
+    assert cold_start.level_error(alone, table) == [1.0] * len(table.dispersion)
+
+
 def test_columns_are_those_of_the_known_rows() -> None:
     known = chain()
     found = analogue_features(Known.of(known), [("s1", "A|new")])

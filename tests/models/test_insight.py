@@ -59,6 +59,21 @@ def test_errors_of_series_cancel_in_their_sum(matured: pl.DataFrame) -> None:
     assert own["store_id"] is None and own["coverage_80"] is None
 
 
+def test_a_version_is_compared_with_the_naive_forecast_of_its_own_weeks(
+    matured: pl.DataFrame,
+) -> None:
+    later = matured.with_columns(pl.col("cutoff", "ds") + timedelta(days=7), y=pl.lit(9.0))
+    later = later.filter(pl.col("model") != "1")  # of which naive alone said anything
+    prices = pl.DataFrame(schema={"store_id": pl.String, "item_id": pl.String, "price": pl.Float64})
+    both, first = (accuracy(f, prices) for f in (pl.concat([matured, later]), matured))
+    columns = ["level", "store_id", "item_id", "department", "wape", "value_added"]
+    own = [
+        f.filter(pl.col("model") == "1").select(columns).sort(columns, nulls_last=True)
+        for f in (both, first)
+    ]
+    assert own[0].equals(own[1]) and own[0].height > 1
+
+
 def test_nothing_matured_is_an_empty_table(matured: pl.DataFrame) -> None:
     prices = pl.DataFrame(schema={"store_id": pl.String, "item_id": pl.String, "price": pl.Float64})
     assert accuracy(matured.head(0), prices).is_empty()
@@ -94,3 +109,13 @@ def test_an_override_is_scored_once_its_days_are_over() -> None:
     scored = scored_overrides(overrides, sales, CUTOFF, Steps())
     assert scored["actual"].to_list() == [9.0, None, 0.0]
     assert scored["value_added"].to_list() == [4.0, None, 1.0]  # 10 is nearer to 9 than 4
+
+
+def test_an_override_is_of_the_days_that_its_store_is_open() -> None:
+    override = {"store_id": "1", "item_id": "A", "override_id": "christmas", "units": 5.0}
+    days = {"since": date(2017, 12, 24), "until": date(2017, 12, 26), "baseline": 8.0}
+    sold = {"store_id": "1", "item_id": "A", "ds": [days["since"], days["until"]], "y": 5.0}
+    scored = scored_overrides(
+        pl.DataFrame([override | days]), pl.DataFrame(sold), days["until"], Steps(1, ("12-25",))
+    )
+    assert scored["value_added"].to_list() == [2.0] and "open" not in scored.columns

@@ -205,6 +205,18 @@ def test_costs_choose_the_service_level_and_are_told(client: TestClient) -> None
 
 
 @pytest.mark.parametrize(
+    "body", [{"service_level": 0.97250001}, {"shortage_cost": 16.5, "leftover_cost": 1.1}]
+)
+def test_a_service_level_beside_one_of_the_grid_is_answered(
+    client: TestClient, body: dict[str, float]
+) -> None:
+    answer = client.post("/v1/orders", json={"series": [MEAT], "review_days": 10, **body})
+    assert answer.status_code == 200, answer.text
+    level = answer.json()["service_level"]
+    assert answer.json()["orders"][0]["order_up_to"] == pytest.approx(400 * level, abs=1)
+
+
+@pytest.mark.parametrize(
     ("body", "says"),
     [
         ({}, "service_level, or shortage_cost"),

@@ -252,6 +252,7 @@ def test_the_series_of_one_store(client: TestClient) -> None:
         ("limit=x", "limit"),
         ("cursor=!", "cursor"),
         ("cursor=AAAA", "cursor"),
+        ("cursor=" + "W1tb" * 500, "cursor"),  # 1,500 brackets that open
         ("cursor=" + "x" * 3000, "cursor"),
         ("store=1", "store"),
     ],
