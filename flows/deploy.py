@@ -14,6 +14,7 @@ from models import registry
 from serving import rollout
 from serving.deploy import (
     DeployFailed,
+    KeyRefused,
     RayUnreachable,
     current_version,
     previous_version,
@@ -58,14 +59,16 @@ def require_golden(settings: Settings, version: str) -> None:
         raise DeployFailed(f"Version {version} is not deployed, golden requests say why: {said}.")
 
 
-def swap_or_stay(settings: Settings, version: str) -> None:
-    """Serves a version; if it does not, `champion` names what serves on. Raises DeployFailed.
+def swap_or_stay(settings: Settings, version: str) -> Tried | None:
+    """Serves a version and returns what was answered before; if it does not, raises DeployFailed.
 
-    The alias of a promoted version has moved already: forecasts and monitoring would go on with a
-    model that answers nobody. Nothing is held against a version that Ray never heard of.
+    Then `champion` names what serves on. The alias of a promoted version has moved already:
+    forecasts and monitoring would go on with a model that answers nobody. Nothing is held against
+    a version that Ray never heard of, or that only an API could tell of that refuses the key.
     """
     serves = current_version(settings)
     try:
+        before = rollout.observe(settings)
         serve(settings, version)
     except DeployFailed as error:
         try:
@@ -76,9 +79,10 @@ def swap_or_stay(settings: Settings, version: str) -> None:
         if not taken_back:
             raise
         said = f"{error} The alias champion names version {serves} again"
-        if isinstance(error, RayUnreachable):
-            said += f"; when Ray is up, run the deploy deployment with version={version}"
+        if isinstance(error, RayUnreachable | KeyRefused):
+            said += f"; then run the deploy deployment with version={version}"
         raise type(error)(f"{said}.") from error
+    return before
 
 
 def take_alias_back(
@@ -89,7 +93,7 @@ def take_alias_back(
     if champion != version or serves in (None, version):
         return False
     why = f"version {version} was promoted and did not come to serve: {error}"
-    if not isinstance(error, RayUnreachable):
+    if not isinstance(error, RayUnreachable | KeyRefused):
         registry.hold_against(settings, version, why)
     before, now = previous_version(settings), datetime.now(UTC)
     registry.take_back(settings, str(serves), before=before, at=now, why=why)
@@ -117,8 +121,7 @@ def take_over(settings: Settings, version: str, *, why: str | None) -> str:
     Raises DeployFailed when it does not come to serve, or is rolled back, and RegistryUnreachable
     when it serves and passed its watch, but the alias of one that was named was not moved.
     """
-    began, before = datetime.now(UTC), rollout.observe(settings)
-    swap_or_stay(settings, version)
+    began, before = datetime.now(UTC), swap_or_stay(settings, version)
     since = began if before else datetime.now(UTC)
     unmoved: registry.RegistryUnreachable | None = None
     if why is not None:

@@ -29,6 +29,10 @@ class RayUnreachable(DeployFailed):
     """Ray was not asked at all: nothing is known of the version."""
 
 
+class KeyRefused(DeployFailed):
+    """The API does not take this machine's own key: nothing is known of the version."""
+
+
 def application_config(settings: Settings, *, version: str | None) -> dict[str, Any]:
     """Ray Serve's whole configuration, serving model `version`; None starts without a model."""
     champion = None if version is None else str(_folder(settings, version).resolve())
@@ -118,7 +122,10 @@ def _send(settings: Settings, config: dict[str, Any]) -> httpx.Response:
 
 
 def served_model(settings: Settings) -> dict[str, Any] | None:
-    """What GET /v1/model answers now; None when the forecast API does not answer."""
+    """What GET /v1/model answers now; None when the forecast API does not answer.
+
+    Raises KeyRefused when it answers 401: then no waiting helps.
+    """
     try:
         answer = httpx.get(
             f"{settings.serve_url}/v1/model",
@@ -126,6 +133,11 @@ def served_model(settings: Settings) -> dict[str, Any] | None:
             timeout=NETWORK_SECONDS,
             trust_env=False,
         )
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            raise KeyRefused(
+                f"The API at {settings.serve_url} refuses this machine's own key; create any key "
+                "with `.venv/bin/python -m serving.keys create NAME`, which makes that one anew."
+            )
         answer.raise_for_status()
         body = answer.json()
     except (httpx.HTTPError, ValueError):
@@ -153,7 +165,8 @@ def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> di
 
     Requests in flight are answered by the model that they met. When the version does not load
     or does not answer within `timeout_seconds`, or Ray gives no answer, the configuration of the
-    previous version is put back and DeployFailed says why. Raises RayUnreachable without that.
+    previous version is put back and DeployFailed says why. Raises RayUnreachable and KeyRefused
+    without that.
     """
     folder = _folder(settings, version)
     if not folder.is_dir():
@@ -169,7 +182,7 @@ def swap(settings: Settings, version: str, *, timeout_seconds: float = 60) -> di
     try:
         put(settings, application_config(settings, version=version))
         model, problem = _wait_for(settings, version, timeout_seconds)
-    except RayUnreachable:
+    except (RayUnreachable, KeyRefused):
         raise
     except DeployFailed as error:
         model, problem = None, str(error).rstrip(".")

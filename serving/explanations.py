@@ -29,11 +29,12 @@ CAUSES = ("revised data", "new actuals", "changed plan", "new model")
 
 @dataclass(frozen=True)
 class Run:
-    """A forecast of some days that was issued, in units."""
+    """A forecast of some days that was issued, in units; `until` is the last of them."""
 
     model: str
     snapshot_id: str
     cutoff: date
+    until: date
     units: float
 
 
@@ -86,7 +87,7 @@ class Explainer:
         before = None if read.analogues else _run_before(source, key, read, since, until)
         if before is None:
             return None
-        until = min(until, source.settings.steps.after(before.cutoff, model.horizon))
+        until = before.until  # it may have reached less far, by its cutoff or by its horizon
         try:
             old = model if before.model == model.version else self._old(source, before.model)
             revised = _features(source, read.snapshot_id, key, before)
@@ -148,12 +149,13 @@ def _run_before(source: Source, key: Key, read: Read, since: date, until: date) 
         )
         .collect()
     )
-    rows = rows.filter(pl.col("cutoff") == pl.col("cutoff").max()).sort("model", "ds")
+    number = pl.col("model").cast(pl.Int64, strict=False)
+    rows = rows.filter(pl.col("cutoff") == pl.col("cutoff").max()).sort(number, "ds")
     rows = rows.filter(pl.col("model") == pl.col("model").last())
     if rows.is_empty() or rows["ds"].min() != since:
         return None
     model, snapshot_id, cutoff = rows.select("model", "snapshot_id", "cutoff").row(0)
-    return Run(model, snapshot_id, cutoff, float(rows["y_hat"].sum()))
+    return Run(model, snapshot_id, cutoff, rows["ds"].item(-1), float(rows["y_hat"].sum()))
 
 
 def _features(source: Source, snapshot_id: str, key: Key, before: Run) -> pl.DataFrame:

@@ -88,17 +88,18 @@ def read(path: Path) -> list[Key]:
 def create(settings: Settings, name: str, scope: Scope, expires_at: datetime | None = None) -> str:
     """Adds a key and returns its secret, which is kept nowhere.
 
-    The first key also makes the operator's, kept beside it for this machine's own use. Raises
-    ValueError for a name twice and for the operator's.
+    Where there is none it also makes the operator's, kept beside it for this machine's own use:
+    with the first key, and with the next one after the operator's was revoked. Raises ValueError
+    for a name twice and for the operator's.
     """
     if name == OPERATOR:
-        said = "is that of this machine's own key, which is made with the first other one"
+        said = "is that of this machine's own key, which is made with the next other one"
         raise ValueError(f"The name {name!r} {said}; choose another name.")
     path, keys = settings.api_keys_path, read(settings.api_keys_path)
     if name in {k.name for k in keys}:
         raise ValueError(f"A key named {name!r} exists; revoke it first or choose another name.")
     made = []
-    if not keys:
+    if OPERATOR not in {k.name for k in keys}:
         secret, key = _new(OPERATOR, "admin", None)
         _write(settings.operator_key_path, secret)
         made.append(key)

@@ -94,11 +94,15 @@ class Published:
         )
 
     def past(self, key: Key, lead: int) -> pl.DataFrame:
-        """Per day the newest forecast of a series made at least `lead` days ahead, by day."""
+        """Per day the newest forecast of a series made at least `lead` days ahead, by day.
+
+        Of models that forecast it from the same cutoff, that of the highest number.
+        """
+        number = pl.col("model").cast(pl.Int64, strict=False)
         return (
             publication.scan(self._folder, "forecasts")
             .filter(of_series(key) & (pl.col("ds") >= pl.col("cutoff").dt.offset_by(f"{lead}d")))
-            .sort("ds", "step", "model")
+            .sort("ds", "step", number, descending=[False, False, True], nulls_last=True)
             .unique("ds", keep="first", maintain_order=True)
             .collect()
         )

@@ -25,15 +25,21 @@ def changed_plan(
     """The plan with the changes, with a column `price` where one changes it; and the changes.
 
     The changes are one row per series and day (KEYS, ds, display, mailer, price), the last one
-    counts. Raises OutOfRange for a day that is not forecast or a series that is not asked for.
+    counts. Raises OutOfRange for a day that is not forecast, a series that is not asked for, and
+    more than MAX_CELLS rows.
     """
     wanted = features.select(*KEYS, "cutoff")
-    rows = pl.concat([_rows(n, change, wanted, horizon, steps) for n, change in enumerate(changes)])
-    if rows.height > MAX_CELLS:
-        said = f"changes times series are {rows.height}; at most {MAX_CELLS} are allowed."
-        raise OutOfRange("/what_if", said)
-    merged = rows.group_by(*KEYS, "ds", maintain_order=True).agg(
-        pl.col(c).drop_nulls().last() for c in INPUTS
+    rows, cells = [], 0
+    for n, change in enumerate(changes):
+        rows.append(_rows(n, change, wanted, horizon, steps))
+        cells += rows[-1].height
+        if cells > MAX_CELLS:  # before the rest is built: a change may be for all series
+            said = f"changes times series are at most {MAX_CELLS}; the first {n + 1} of "
+            raise OutOfRange("/what_if", f"{said}{len(changes)} changes are {cells} already.")
+    merged = (
+        pl.concat(rows)
+        .group_by(*KEYS, "ds", maintain_order=True)
+        .agg(pl.col(c).drop_nulls().last() for c in INPUTS)
     )
     both = plan.join(merged, on=[*KEYS, "ds"], how="full", coalesce=True, suffix=" changed")
     columns = [pl.coalesce(f"{c} changed", c, pl.lit(0.0)).alias(c) for c in ("display", "mailer")]

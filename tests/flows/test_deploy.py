@@ -14,7 +14,7 @@ from data.schema import SPOOL_CLOSED
 from data.settings import Settings
 from flows import deploy as flow
 from models import registry
-from serving.deploy import CURRENT, PREVIOUS, DeployFailed, RayUnreachable
+from serving.deploy import CURRENT, PREVIOUS, DeployFailed, KeyRefused, RayUnreachable
 
 FINE = Tried(100, (), 10.0, 10.0, 5.0, 5.0)
 
@@ -99,18 +99,25 @@ def test_a_version_by_number_is_watched_when_the_registry_is_down(
     assert backs == ["6"]
 
 
-def test_without_ray_nothing_is_held_against_the_version_and_the_run_says_how_to_deploy_it(
-    done: list[Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("room", "asks", "error"),
+    [
+        (flow, "serve", RayUnreachable("Ray is not reachable; start the stack with `make up`.")),
+        (flow.rollout, "observe", KeyRefused("The API refuses this machine's own key.")),
+    ],
+)
+def test_without_ray_or_a_key_nothing_is_held_against_the_version_and_it_is_said_how_to_deploy_it(
+    done: list[Any], monkeypatch: pytest.MonkeyPatch, room: Any, asks: str, error: DeployFailed
 ) -> None:
-    def swap(_settings: Settings, _version: str) -> None:
-        raise RayUnreachable("Ray is not reachable; start the stack with `make up`.")
+    def refuse(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(flow, "serve", swap)
-    then = r"names version 7 again; when Ray is up, run the deploy deployment with version=8\.$"
-    with pytest.raises(DeployFailed, match=then):
+    monkeypatch.setattr(room, asks, refuse)
+    then = r"names version 7 again; then run the deploy deployment with version=8\.$"
+    with pytest.raises(type(error), match=then):
         flow.deploy.fn()
     ((moved, *_, why),) = done
-    assert moved == "take_back" and "Ray is not reachable" in why
+    assert moved == "take_back" and str(error) in why
 
 
 @pytest.mark.usefixtures("fails")

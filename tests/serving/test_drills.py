@@ -150,6 +150,18 @@ def test_with_api_keys_a_new_version_is_watched_with_the_operators(live: Setting
     assert rollout.watch(live, "1.1-next", before, datetime.now(UTC)).problems() == []
 
 
+def test_an_operator_key_that_was_revoked_is_told_and_made_again_with_the_next_key(
+    live: Settings,
+) -> None:
+    keys.create(live, "planner", "read")
+    deploy.swap(live, "1")
+    keys.revoke(live, keys.OPERATOR)
+    with pytest.raises(deploy.KeyRefused, match=r"serving\.keys create NAME"):
+        deploy.swap(live, "1.1-next")
+    keys.create(live, "clerk", "read")
+    assert deploy.served_model(live)["version"] == "1"  # type: ignore[index]
+
+
 def test_an_api_that_is_down_after_the_swap_is_a_fault(live: Settings) -> None:
     deploy.swap(live, "1")
     before, now = rollout.observe(live), datetime.now(UTC)

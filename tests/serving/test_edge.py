@@ -204,7 +204,7 @@ def test_key_files_are_for_their_owner_and_hold_no_secret(settings: Settings) ->
     [
         (["create", "b", "--scope", "admin", "--days", "3"], 0, "shelfcast_"),
         (["create", "a"], 1, "revoke it first"),
-        (["create", "operator"], 1, "made with the first other one; choose another name."),
+        (["create", "operator"], 1, "made with the next other one; choose another name."),
         (["create", "b", "--days", "0"], 1, "--days is 0; a key is valid for 1 to 3650 days."),
         (["create", "b", "--days", "999999999"], 1, "a key is valid for 1 to 3650 days."),
         (["revoke", "nobody"], 1, "operator, a"),

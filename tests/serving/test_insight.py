@@ -84,6 +84,16 @@ def test_the_history_is_every_day_with_price_and_promotion(
     assert (past.y_hat, past.likely, past.cutoff) == (13.0, (11.0, 15.0), date(2017, 9, 6))
 
 
+def test_of_two_versions_of_a_past_forecast_the_newer_is_shown(
+    client: TestClient, published: Path
+) -> None:
+    rows = pl.read_parquet(published / "forecasts.parquet")
+    both = [rows.with_columns(model=pl.lit(model)) for model in ("9", "10", "2")]
+    publication.write_table(published, "forecasts", pl.concat(both))
+    (past,) = client.get("/v1/series/1/GROCERY/history?lead=3").json()["forecasts"]
+    assert past["model"] == "10"
+
+
 def test_only_so_many_days_are_returned(client: TestClient, published: Path) -> None:
     days = client.get("/v1/series/1/GROCERY/history?days=2").json()["days"]
     assert [d["y"] for d in days] == [6.0, 5.0]

@@ -108,6 +108,17 @@ def test_a_what_if_that_makes_no_sense_is_named(
     assert says in answer.json()["errors"][0]["detail"]
 
 
+def test_changes_above_the_limit_are_refused_before_they_are_built(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.what_if.MAX_CELLS", 3)
+    change = {"ds": "2017-09-11", "display": 1}
+    body = {"series": [GROCERY, MEAT], "horizon": 2, "what_if": [change] * 9}
+    answer = client.post(FORECASTS, json=body)
+    assert answer.status_code == 422 and answer.json()["errors"][0]["path"] == "/what_if"
+    assert "the first 2 of 9 changes are 4 already" in answer.json()["detail"]
+
+
 def test_levels_sum_the_series_that_are_asked_for(client: TestClient) -> None:
     answer = forecast(client, series=[GROCERY, MEAT], level="store")
     (store,) = answer.forecasts
@@ -275,6 +286,18 @@ def test_days_that_the_run_before_did_not_reach_are_left_out(
     assert (answer["since"], answer["until"]) == ("2017-09-11", "2017-10-08")
     assert answer["changed"]["until"] == "2017-10-07"
     assert answer["changed"]["previous"] == 7.0 * 27
+
+
+def test_a_run_before_of_fewer_days_is_compared_over_its_own(
+    client: TestClient, same_features: None, published: Path
+) -> None:
+    run = pl.read_parquet(published / "forecasts.parquet").filter(pl.col("step") <= 7)
+    older = run.with_columns(model=pl.lit("9"), y_hat=pl.lit(1.0))
+    both = pl.concat([run.with_columns(model=pl.lit("10")), older])
+    publication.write_table(published, "forecasts", both)
+    changed = client.post("/v1/explanations", json=GROCERY).json()["changed"]
+    assert (changed["previous_version"], changed["until"]) == ("10", "2017-09-16")
+    assert changed["previous"] == 7.0 * 6
 
 
 def test_without_a_run_before_nothing_is_said_of_a_change(client: TestClient) -> None:
