@@ -14,6 +14,7 @@ GUIDE = {
     "api 500": ("operator", "the-api-answers-5xx"),
     "api 503 no-champion": ("model", "no-model-is-served"),
     "api 503 stale-features": ("operator", "answers-are-stale-or-degraded"),
+    "api 503 not-published": ("operator", "nothing-is-published-yet"),
     "api 503": ("operator", "the-api-answers-5xx"),
     "api 200": ("operator", "answers-are-stale-or-degraded"),
     "api 4": ("client", "the-api-answers-4xx"),

@@ -34,7 +34,7 @@ def answer(
 
     The ledger keeps all of the model's quantiles of each series, whichever are asked for; it counts
     a degraded answer among the errors.
-    Raises UnknownLevel, OutOfRange, HorizonTooLong, UnknownSeries or StaleFeatures.
+    Raises UnknownLevel, OutOfRange, HorizonTooLong, UnknownSeries, NotPublished or StaleFeatures.
     """
     _check_levels(model, request)
     # A model may reach less far than the longest horizon that the API takes.

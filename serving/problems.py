@@ -20,6 +20,7 @@ from serving.api.system import FieldError, Problem
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-ID"
 MAX_ERRORS = 20
+NOT_PUBLISHED = "not-published"
 
 
 class BadObject(HTTPException):
@@ -39,6 +40,10 @@ class UnknownModel(LookupError):
 
 class NotKept(RuntimeError):
     """Something that a client sent could not be written down."""
+
+
+class NotPublished(RuntimeError):
+    """No flow has published yet what pages read beside forecasts: it says nothing of a model."""
 
 
 class OutOfRange(ValueError):
@@ -95,6 +100,7 @@ def install(app: FastAPI) -> None:
         HorizonTooLong: (422, "horizon-too-long"),
         UnknownModel: (404, "unknown-model"),
         NotKept: (503, "not-kept"),
+        NotPublished: (503, NOT_PUBLISHED),
         NoChampion: (503, "no-champion"),
         StaleFeatures: (503, "stale-features"),
     }

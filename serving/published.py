@@ -9,7 +9,7 @@ import polars as pl
 
 from data import publication
 from data.settings import Settings
-from feature_repo.store import StaleFeatures, UnknownSeries
+from feature_repo.store import UnknownSeries
 from serving.api.insight import (
     Accuracy,
     AccuracyQuery,
@@ -27,6 +27,7 @@ from serving.api.insight import (
     PlanningException,
     SoldDay,
 )
+from serving.problems import NotPublished
 from serving.snapshots import Key, Snapshots
 
 
@@ -39,10 +40,10 @@ class Published:
         self._seen = lru_cache(maxsize=1)(self._read_seen)
 
     def about(self) -> dict[str, Any]:
-        """When was published, and as of what. Raises StaleFeatures before the first time."""
+        """When was published, and as of what. Raises NotPublished before the first time."""
         facts = publication.about(self._folder)
         if facts is None:
-            raise StaleFeatures(
+            raise NotPublished(
                 "Nothing is published yet; run the forecast deployment, then ask again."
             )
         return facts | {"published_at": datetime.fromisoformat(facts["published_at"])}
@@ -50,7 +51,7 @@ class Published:
     def history(self, key: Key, query: HistoryQuery) -> History:
         """Sales of a series and its past forecasts; of a new one, what was sold so far.
 
-        Raises UnknownSeries, StaleFeatures.
+        Raises UnknownSeries, NotPublished, StaleFeatures.
         """
         about = self.about()
         snapshot_id = about["snapshot_id"]

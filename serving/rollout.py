@@ -29,6 +29,7 @@ from models.forecaster import Forecaster
 from models.lagged import METHODS
 from serving.deploy import served_model
 from serving.keys import operator_headers
+from serving.problems import NOT_PUBLISHED
 from serving.snapshots import Key, Snapshots
 from serving.source import Model, ReadFeatures, feast_reader
 
@@ -310,16 +311,22 @@ def _watch_requests(settings: Settings, model: Mapping[str, Any]) -> list[Reques
 
 
 def live_5xx(spool_dir: Path, since: datetime) -> int:
-    """Answers 5xx that replicas have noted since an instant, before the ledger takes them in."""
+    """Answers 5xx that replicas have noted since an instant, before the ledger takes them in.
+
+    Without those that say that nothing is published yet: the pages meet them whatever model serves,
+    until the first run of `forecast`, which the first deployment goes before.
+    """
     return sum(
-        at >= since and status >= 500
+        datetime.fromisoformat(error["at"]) >= since
+        and int(error["status"]) >= 500
+        and error["problem"] != NOT_PUBLISHED
         for suffix in (SPOOL_OPEN, SPOOL_CLOSED)  # a file that is closed meanwhile is met then
         for path in spool_dir.glob(f"*{suffix}")
-        for at, status in _errors(path, since)
+        for error in _errors(path, since)
     )
 
 
-def _errors(path: Path, since: datetime) -> list[tuple[datetime, int]]:
+def _errors(path: Path, since: datetime) -> list[dict[str, Any]]:
     """Errors in a file that was written to since then; none when it was renamed or collected."""
     try:
         if path.stat().st_mtime < since.timestamp():
@@ -332,5 +339,5 @@ def _errors(path: Path, since: datetime) -> list[tuple[datetime, int]]:
         with contextlib.suppress(ValueError):  # the line that is being written
             record = json.loads(line)
             if record["kind"] == ERROR:
-                found.append((datetime.fromisoformat(record["at"]), int(record["status"])))
+                found.append(record)
     return found

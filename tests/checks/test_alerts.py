@@ -8,6 +8,7 @@ from data.settings import ROOT
 KINDS = [
     *("flow ingest", "quarantined rows", "lost records", "api 500 unexpected", "api 404 invalid"),
     *("api 503 no-champion", "api 503 stale-features", "api 200 degraded", "a new kind"),
+    "api 503 not-published",
     *("retrain hold", "retrain alert", "promote hold"),
 ]
 

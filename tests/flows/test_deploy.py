@@ -188,7 +188,12 @@ def test_a_503_from_before_the_first_model_serves_is_no_fault_of_it(
     settings.spool_dir.mkdir(parents=True)
 
     def swap(_settings: Settings, _version: str) -> None:
-        error = {"kind": ERROR, "at": str(datetime.now(UTC)), "status": 503}
+        error = {
+            "kind": ERROR,
+            "at": str(datetime.now(UTC)),
+            "status": 503,
+            "problem": "unexpected",
+        }
         (settings.spool_dir / f"1{SPOOL_CLOSED}").write_text(json.dumps(error))
 
     def watch(_settings: Settings, _version: str, _before: object, since: datetime) -> Tried:
