@@ -20,11 +20,12 @@ from checks import intake
 from data import snapshots, sources
 from data.schema import EVENT_TIME, KEYS
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
 from feature_repo.build import feature_rows_as_known
 from models import gbm
-from models.assembly import needed_cutoffs, read_snapshot, training_data
+from models.assembly import needed_cutoffs, training_data
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster
 
@@ -68,7 +69,8 @@ def ingest_row(settings: Settings, folder: Path) -> Row:
 
 def feature_row(settings: Settings, snapshot: Path) -> Row:
     """Every feature at the training cutoffs, against a third of them by SQL window functions."""
-    snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     first: date = sales["ds"].min()  # type: ignore[assignment]
     cutoffs = needed_cutoffs(first, cutoff, settings.horizon, settings.steps)
     with connect(settings) as con:
@@ -83,7 +85,7 @@ def feature_row(settings: Settings, snapshot: Path) -> Row:
                 series,
                 cutoff=day,
                 as_of=known_at_morning(day, settings.timezone),
-                snapshot_id=snapshot_id,
+                snapshot_id=taken.snapshot_id,
                 steps=settings.steps,
             )
 
@@ -98,7 +100,8 @@ def feature_row(settings: Settings, snapshot: Path) -> Row:
 
 def retrieval_row(settings: Settings, snapshot: Path) -> Row:
     """Historical retrieval through Feast, against a hand-written ASOF join; equal rows."""
-    _, cutoff, sales, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     first: date = sales["ds"].min()  # type: ignore[assignment]
     cutoffs = [
         c
@@ -129,7 +132,8 @@ def retrieval_row(settings: Settings, snapshot: Path) -> Row:
 
 def online_row(settings: Settings, snapshot: Path) -> Row:
     """One series from the online store, against a filtered scan of the offline Parquet."""
-    _, cutoff, _, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    cutoff, series = taken.cutoff, taken.series()
     opened, keys = store.open_store(settings), list(series.iter_rows())
     files = settings.features_dir / "demand" / str(cutoff) / "*.parquet"
 
@@ -175,14 +179,14 @@ def cycle_row(settings: Settings, day: date, model: Path) -> Row:
             taken = snapshots.snapshot(con, settings, as_of, settings.horizon)
             versions = query(con, "sales_versions")
             plans = query(con, "plan_versions", since=None, until=cutoff)
-        snapshot_id, _, _, series = read_snapshot(taken.folder)
+        series = taken.series()
         rows = feature_rows_as_known(
             versions,
             plans,
             series,
             cutoff=cutoff,
             as_of=as_of,
-            snapshot_id=snapshot_id,
+            snapshot_id=taken.snapshot_id,
             steps=settings.steps,
         )
         for view, frame in rows.items():

@@ -18,9 +18,10 @@ from benchmarks.rows import Row
 from checks.gates import decide_promotion
 from data.schema import KEYS
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.warehouse import connect, query
 from models import gbm
-from models.assembly import read_snapshot, training_data
+from models.assembly import training_data
 from models.backtest import TrainingData
 from models.comparison import compare, scales_of
 from models.promotion import promotion_origins
@@ -58,7 +59,7 @@ def newest_snapshot(settings: Settings) -> Path:
     folders = [f.parent for f in settings.snapshots_dir.glob("*/snapshot.json")]
     if not folders:
         raise FileNotFoundError(f"{settings.snapshots_dir} has no snapshot: run `make demo` first.")
-    return max(folders, key=lambda folder: read_snapshot(folder)[1])
+    return max(folders, key=lambda folder: read_snapshot(folder).cutoff)
 
 
 def newest_data(settings: Settings) -> TrainingData:

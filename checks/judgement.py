@@ -13,7 +13,7 @@ import polars as pl
 from checks.replay import Replay, issue, issued, snapshot_of, write_json
 from checks.replay_decisions import DIGITS
 from data.schema import KEYS
-from models.assembly import read_snapshot
+from data.snapshots import read_snapshot
 from models.batch import digest
 from models.comparison import compare, paired_losses, scales_of
 from models.dataset import history
@@ -46,8 +46,9 @@ class Sample:
 @lru_cache(maxsize=1)
 def sample_of(replay: Replay) -> Sample:
     """Sales as known on the last day; scales as of the first, the same for all weeks."""
-    _, _, sales, series = read_snapshot(snapshot_of(replay, replay.days[-1]))
-    sales = sales.join(series, on=KEYS, how="semi")
+    taken = read_snapshot(snapshot_of(replay, replay.days[-1]))
+    series = taken.series()
+    sales = taken.sales().join(series, on=KEYS, how="semi")
     by = ["store_id"] if series["store_id"].n_unique() >= 2 * GROUPS else KEYS
     parts = series.select(by).unique().sort(by).with_row_index("group")
     group = series.join(parts.with_columns(pl.col("group") % GROUPS), on=by)

@@ -10,8 +10,8 @@ import polars as pl
 from checks.evidence import Evidence, decay, evidence
 from checks.gates import TRAININGS_DAYS, GateDecision, decide_retrain
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.warehouse import business_day
-from models.assembly import read_snapshot
 from models.baselines import SEASONAL_NAIVE
 from models.forecaster import Forecaster
 from models.performance import Performance, score
@@ -41,14 +41,14 @@ def score_issued(
     settings: Settings, snapshot: Path, champion: Forecaster, issued: pl.DataFrame
 ) -> Performance:
     """Scores forecasts, those issued since `scored_since`, against the snapshot's sales."""
-    _, cutoff, sales, _ = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
     return score(
         issued,
-        sales,
+        taken.sales(),
         version=champion.version,
         calibration=champion.manifest.calibration,
         horizon=settings.horizon,
-        until=cutoff,
+        until=taken.cutoff,
         steps=settings.steps,
     )
 
@@ -66,7 +66,8 @@ def measure(
     `issued` are forecasts of the champion and of seasonal naive, those issued since `scored_since`;
     `plan` (schema PLAN) is that of the snapshot's past days as it was known.
     """
-    _, cutoff, sales, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     return evidence(
         settings,
         issued=issued,
@@ -124,7 +125,8 @@ def would_have_helped(
     version and of seasonal naive. When a snapshot is gone nothing can be said, which is a no.
     Raises StaleFeatures when the features of a cutoff are.
     """
-    _, _, sales, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    sales, series = taken.sales(), taken.series()
     days = issued.filter(pl.col("ds").is_between(min(lost) - timedelta(days=6), max(lost)))
     issues = days.filter(pl.col("model") == instead_of).select("cutoff", "snapshot_id").unique()
     asked = [of for of in issues.sort("cutoff").iter_rows() if not before.has_seen(of[0])]

@@ -10,8 +10,8 @@ from data import publication
 from data.ledger import issued_forecasts
 from data.schema import KEYS
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.warehouse import Connection, plan_as_of, query
-from models.assembly import read_snapshot
 from models.insight import accuracy, mean_prices, scored_overrides
 from models.performance import with_actuals
 
@@ -24,7 +24,8 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
 
     `now` (UTC) is when it happens.
     """
-    snapshot_id, cutoff, sales, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     judged_since = settings.steps.after(cutoff, -JUDGED_STEPS)
     issued = issued_forecasts(con, min(cutoff - timedelta(days=PUBLISHED_DAYS), judged_since))
     matured = with_actuals(issued, sales, until=cutoff, steps=settings.steps)
@@ -47,7 +48,7 @@ def publish(con: Connection, settings: Settings, snapshot: Path, now: datetime) 
         "exceptions": exceptions(nearest, prices, plan, sales, series, cutoff, settings.steps),
     }
     about = {
-        "snapshot_id": snapshot_id,
+        "snapshot_id": taken.snapshot_id,
         "cutoff": cutoff,
         "since": matured["ds"].min(),
         "until": matured["ds"].max(),

@@ -24,7 +24,7 @@ from data.settings import ROOT, Settings
 from data.warehouse import Connection, connect, known_at_morning, query
 from feature_repo import store
 from models import forecaster
-from models.assembly import read_snapshot, training_data, write_features
+from models.assembly import training_data, write_features
 from models.backtest import TrainingData
 from models.batch import batch_forecasts
 from models.forecaster import Forecaster
@@ -225,7 +225,7 @@ def _cycle(replay: Replay, cutoff: date) -> tuple[str, list[str]]:
         audit_sales(con, as_of).require("The published sales")
         snapshot = snapshots.snapshot(con, settings, as_of, settings.horizon)
         write_features(settings, con, snapshot.folder)
-        series = read_snapshot(snapshot.folder)[3].height
+        series = snapshot.series().height
         audited = audit_features(con, settings, cutoff, series, as_of)
         audited.require(f"The features of {cutoff}")
         failed = ledger.failed_checks(con, as_of - timedelta(days=1))

@@ -30,8 +30,8 @@ from checks.replay import (
     write_json,
 )
 from data.schema import KEYS
+from data.snapshots import read_snapshot
 from data.warehouse import connect, known_at_morning, plan_as_of
-from models.assembly import read_snapshot
 from models.baselines import PUBLISHED
 from models.forecaster import Forecaster
 from models.promotion import evidence_against
@@ -141,7 +141,7 @@ def _seen(replay: Replay, policy: Policy, champion: Forecaster, cutoff: date) ->
     """What monitoring measures that morning."""
     settings, snapshot = replay.settings, snapshot_of(replay, cutoff)
     now = known_at_morning(cutoff, settings.timezone)
-    first_day: date = read_snapshot(snapshot)[2]["ds"].min()  # type: ignore[assignment]
+    first_day: date = read_snapshot(snapshot).sales()["ds"].min()  # type: ignore[assignment]
     with connect(settings) as con:
         plan = plan_as_of(con, now, first_day, cutoff)
     seen = monitoring.measure(

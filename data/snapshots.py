@@ -36,6 +36,18 @@ class Snapshot:
     as_of: datetime
     folder: Path
 
+    def sales(self) -> pl.DataFrame:
+        """Every sale up to the cutoff, as `schema.SALES`."""
+        return pl.read_parquet(self.folder / "sales.parquet")
+
+    def series(self) -> pl.DataFrame:
+        """The series that are forecast (KEYS)."""
+        return pl.read_parquet(self.folder / "series.parquet")
+
+    def plan(self) -> pl.DataFrame:
+        """The promotion plan of the steps ahead, as `schema.PLAN`."""
+        return pl.read_parquet(self.folder / "plan.parquet")
+
 
 def snapshot(con: Connection, settings: Settings, as_of: datetime, horizon: int) -> Snapshot:
     """Write the snapshot of `as_of`, or find it: the same state always has the same id.

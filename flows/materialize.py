@@ -10,12 +10,13 @@ from prefect.artifacts import create_table_artifact
 from checks.audits import audit_features
 from data import snapshots
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.warehouse import connect
 from feature_repo import store
 from feature_repo.parity import parity
 from flows.audits import show
 from flows.slots import clock, done, writing
-from models.assembly import features_as_known, read_snapshot, write_features
+from models.assembly import features_as_known, write_features
 
 READ_AT_ONCE = 1000  # series: each of their online features is an object until it is compared
 
@@ -76,13 +77,14 @@ def materialize() -> str:
     settings = Settings()
     with writing():
         snapshot = take_snapshot(settings)
-        snapshot_id, cutoff, _, series = read_snapshot(snapshot)
+        taken = read_snapshot(snapshot)
+        cutoff, series = taken.cutoff, taken.series()
         written = build(settings, snapshot)
         check(settings, cutoff, series.height)
         load(settings, cutoff)
         features = prove_parity(settings, cutoff, series)
     return done(
         message=f"{series.height} series as of {cutoff}, rows of {len(written)} cutoffs written, "
-        f"{features} features equal online and offline, snapshot {snapshot_id}",
+        f"{features} features equal online and offline, snapshot {taken.snapshot_id}",
         data=str(snapshot),
     )

@@ -14,12 +14,12 @@ from checks.gates import TRAININGS_DAYS
 from checks.monitoring import Monitoring
 from data import ledger
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.warehouse import connect, plan_as_of
 from flows.materialize import take_snapshot
 from flows.publication import publish_tables
 from flows.slots import clock, done, writing
 from models import registry
-from models.assembly import read_snapshot
 from models.forecaster import Forecaster
 from models.performance import Performance
 
@@ -29,7 +29,7 @@ DRIFT_EVENT = "shelfcast.drift.detected"
 @task
 def score_matured(settings: Settings, snapshot: Path, champion: Forecaster) -> Performance:
     """Scores the ledger against the sales that are known now and keeps the scores."""
-    cutoff = read_snapshot(snapshot)[1]
+    cutoff = read_snapshot(snapshot).cutoff
     whole = settings.steps.after(cutoff, -settings.horizon)  # weeks reach beyond what is scored
     since = min(whole, monitoring.scored_since(cutoff))
     with connect(settings) as con:
@@ -43,8 +43,9 @@ def score_matured(settings: Settings, snapshot: Path, champion: Forecaster) -> P
 @task
 def measure(settings: Settings, snapshot: Path, champion: Forecaster) -> Monitoring:
     """Measures quality, drift and performance of the newest day; keeps the checks of quality."""
-    _, cutoff, sales, _ = read_snapshot(snapshot)
-    first_day: date = sales["ds"].min()  # type: ignore[assignment]
+    taken = read_snapshot(snapshot)
+    cutoff = taken.cutoff
+    first_day: date = taken.sales()["ds"].min()  # type: ignore[assignment]
     with connect(settings) as con:
         now = clock(settings, con)[1]
         issued = ledger.issued_forecasts(con, monitoring.scored_since(cutoff))

@@ -1,6 +1,5 @@
 """Collects what a training or a forecast reads: features through Feast, sales from the snapshot."""
 
-import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +8,7 @@ import polars as pl
 
 from data.schema import EVENT_TIME, KEYS, STORE_FEATURES, UTC
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.steps import Steps
 from data.warehouse import Connection, known_at_morning, query
 from feature_repo.build import feature_rows_as_known
@@ -85,20 +85,13 @@ def features_as_known(
     return found.drop("asked").with_columns(pl.col("cutoff").str.to_date())
 
 
-def read_snapshot(folder: Path) -> tuple[str, date, pl.DataFrame, pl.DataFrame]:
-    """Id, cutoff, sales and series of a published snapshot."""
-    about = json.loads((folder / "snapshot.json").read_text())
-    sales = pl.read_parquet(folder / "sales.parquet")
-    series = pl.read_parquet(folder / "series.parquet")
-    return about["snapshot_id"], date.fromisoformat(about["cutoff"]), sales, series
-
-
 def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[date]:
     """Writes feature rows of the snapshot's cutoff and of earlier ones that a training reads.
 
     Each as known the morning after its cutoff. Returns the cutoffs that the offline store lacked.
     """
-    snapshot_id, cutoff, _, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    cutoff, series = taken.cutoff, taken.series()
     versions = query(con, "sales_versions")
     first_day = history_begins(versions, series, cutoff)
     plans = query(con, "plan_versions", since=first_day, until=cutoff)
@@ -112,7 +105,7 @@ def write_features(settings: Settings, con: Connection, snapshot: Path) -> list[
             series,
             cutoff=day,
             as_of=as_of,
-            snapshot_id=snapshot_id,
+            snapshot_id=taken.snapshot_id,
             steps=settings.steps,
         )
         for view, frame in frames.items():
@@ -128,13 +121,14 @@ def training_data(
     `versions` and `plan` are all versions of the sales and of the promotion plan, of past and
     coming days.
     """
-    snapshot_id, cutoff, sales, series = read_snapshot(folder)
+    taken = read_snapshot(folder)
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     first_day = history_begins(versions, series, cutoff)
     cutoffs = needed_cutoffs(first_day, cutoff, settings.horizon, settings.steps)
     return TrainingData(
         cutoff=cutoff,
         horizon=settings.horizon,
-        snapshot_id=snapshot_id,
+        snapshot_id=taken.snapshot_id,
         features=features_as_known(settings, series, cutoffs),
         sales=sales.join(series, on=KEYS, how="semi"),
         plan=plan.join(series, on=KEYS, how="semi"),

@@ -9,8 +9,9 @@ import polars as pl
 
 from data.schema import FORECAST, KEYS, PLAN
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.steps import Steps
-from models.assembly import features_as_known, matrix_spec, read_snapshot
+from models.assembly import features_as_known, matrix_spec
 from models.baselines import baseline_forecasts
 from models.beside import beside
 from models.cold_start import Known, analogue_features
@@ -24,10 +25,10 @@ def batch_forecasts(settings: Settings, snapshot: str, *models: Forecaster) -> p
 
     `model` is a version of `models` or a baseline's name; baselines have no quantiles.
     """
-    folder = Path(snapshot)
-    _, cutoff, sales, series = read_snapshot(folder)
+    taken = read_snapshot(Path(snapshot))
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     features = features_as_known(settings, series, [cutoff])
-    plan = pl.read_parquet(folder / "plan.parquet")
+    plan = taken.plan()
     spec = matrix_spec(settings, series)
     dense = history(sales, features, cutoff, settings.steps)
     own = [
@@ -56,8 +57,8 @@ class Cold:
 
 def cold_forecasts(settings: Settings, snapshot: str, model: Forecaster) -> Cold:
     """Forecasts of a snapshot's other series, from what is like them and from their own days."""
-    folder = Path(snapshot)
-    _, cutoff, sales, series = read_snapshot(folder)
+    taken = read_snapshot(Path(snapshot))
+    cutoff, sales, series = taken.cutoff, taken.sales(), taken.series()
     days = settings.series_active_days
     found = beside(sales.lazy(), series, active_days=days, steps=settings.steps)
     known = features_as_known(settings, series, [cutoff])
@@ -83,7 +84,6 @@ def plan_gaps(snapshot: str, horizon: int, steps: Steps) -> tuple[list[date], pl
 
     See models.grid; all of it counts as unpromoted, and without a plan nothing is lacking.
     """
-    folder = Path(snapshot)
-    _, cutoff, _, _ = read_snapshot(folder)
-    plan = pl.read_parquet(folder / "plan.parquet")
-    return unplanned_steps(plan, cutoff, horizon, steps), missing_cells(plan)
+    taken = read_snapshot(Path(snapshot))
+    plan = taken.plan()
+    return unplanned_steps(plan, taken.cutoff, horizon, steps), missing_cells(plan)

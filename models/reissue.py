@@ -9,8 +9,9 @@ import polars as pl
 
 from data.schema import FORECAST, KEYS
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from feature_repo.store import StaleFeatures, newest_offline
-from models.assembly import features_as_known, read_snapshot
+from models.assembly import features_as_known
 from models.baselines import PUBLISHED
 from models.batch import batch_forecasts, digest
 from models.beside import beside
@@ -50,10 +51,10 @@ def forecast_as_of(
     StaleFeatures when the feature store holds no rows of the cutoff, and FileNotFoundError when the
     snapshot is gone.
     """
-    folder = settings.snapshots_dir / snapshot_id
-    _, _, sales, series = read_snapshot(folder)
+    taken = read_snapshot(settings.snapshots_dir / snapshot_id)
+    series = taken.series()
     features = features_as_known(settings, series, [cutoff])
-    plan = pl.read_parquet(folder / "plan.parquet")
+    plan = taken.plan()
     made = model.forecast(features, plan, model.horizon)
     if asked is None or not (new := asked.join(features, on=KEYS, how="anti").unique()).height:
         return made
@@ -65,7 +66,7 @@ def forecast_as_of(
         )
     known = known.with_columns(pl.col("cutoff").str.to_date())
     days = settings.series_active_days
-    own = beside(sales.lazy(), series, active_days=days, steps=settings.steps).own
+    own = beside(taken.sales().lazy(), series, active_days=days, steps=settings.steps).own
     lent = analogue_features(Known.of(known), new.rows(), own).drop("method")
     return pl.concat([made, model.cold_forecast(known, lent, plan, model.horizon)])
 

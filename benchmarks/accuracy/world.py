@@ -9,11 +9,11 @@ import polars as pl
 from checks import intake
 from data import snapshots
 from data.settings import Settings
+from data.snapshots import read_snapshot
 from data.sources import days_available
 from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
 from feature_repo.build import feature_rows_as_known
-from models.assembly import read_snapshot
 
 
 def load(settings: Settings) -> None:
@@ -52,7 +52,8 @@ def build_features(settings: Settings, snapshot: Path, cutoffs: Sequence[date]) 
     missing = sorted(set(cutoffs) - set(store.offline_cutoffs(settings)))
     if not missing:
         return
-    snapshot_id, _, _, series = read_snapshot(snapshot)
+    taken = read_snapshot(snapshot)
+    series = taken.series()
     with connect(settings) as con:
         sales = query(con, "sales_versions")
         plan = query(con, "plan_versions", since=None, until=missing[-1])
@@ -64,7 +65,7 @@ def build_features(settings: Settings, snapshot: Path, cutoffs: Sequence[date]) 
             series,
             cutoff=day,
             as_of=as_of,
-            snapshot_id=snapshot_id,
+            snapshot_id=taken.snapshot_id,
             steps=settings.steps,
         )
         for view, frame in rows.items():

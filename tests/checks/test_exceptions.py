@@ -11,6 +11,7 @@ from checks.exceptions import exceptions
 from data import ledger, publication
 from data.schema import KEYS
 from data.settings import Settings
+from data.snapshots import Snapshot
 from data.steps import Steps
 from data.warehouse import connect
 from models.cold_start import SHORT_DAYS
@@ -86,7 +87,9 @@ def test_weekly_data_is_judged_on_enough_weeks_to_find_a_bias(
     settings = Settings(state_dir=tmp_path, frequency="1w", _env_file=None)
     weeks = daily("A", [13.0, 14.0] * 20, steps=settings.steps)
     sales = weeks.select(*KEYS, "ds", "y", price=pl.lit(2.0))
-    taken = ("s", TODAY, sales, sales.select(KEYS).unique())
+    sales.write_parquet(tmp_path / "sales.parquet")
+    sales.select(KEYS).unique().write_parquet(tmp_path / "series.parquet")
+    taken = Snapshot("s", TODAY, datetime(2017, 10, 9, tzinfo=UTC), tmp_path)
     monkeypatch.setattr(publishing, "read_snapshot", lambda _: taken)
     issued = weeks.drop("y").with_columns(
         cutoff=pl.col("ds") - timedelta(weeks=1),

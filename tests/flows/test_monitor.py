@@ -46,7 +46,7 @@ def test_forecasts_are_scored_as_far_back_as_their_whole_horizon(
 ) -> None:
     asked: list[date] = []
     scores: Any = SimpleNamespace(scores=pl.DataFrame(schema={"n": pl.Int64}))
-    monkeypatch.setattr(flow, "read_snapshot", lambda _: ("s", date(2017, 9, 10), None, None))
+    monkeypatch.setattr(flow, "read_snapshot", lambda _: SimpleNamespace(cutoff=date(2017, 9, 10)))
     monkeypatch.setattr(flow.ledger, "issued_forecasts", lambda _con, day: asked.append(day))
     monkeypatch.setattr(flow.monitoring, "score_issued", lambda *_: scores)
     given = settings.model_copy(update={"frequency": frequency, "horizon": 28})
