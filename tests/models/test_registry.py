@@ -149,7 +149,7 @@ def test_a_dead_server_is_one_sentence_within_seconds(
             ask(settings)
     # A rollback has swapped by then, and says how to complete it.
     (settings.champions_dir / "6").mkdir(parents=True)
-    monkeypatch.setattr(rollback, "Settings", lambda: settings)
+    monkeypatch.setattr(rollback, "command_settings", lambda: settings)
     monkeypatch.setattr(rollback, "previous_version", lambda _settings: "6")
     monkeypatch.setattr(rollback, "swap", lambda *_, **__: None)
     assert rollback.main("odd orders") == 1

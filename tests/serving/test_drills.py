@@ -115,7 +115,7 @@ def test_drill_a_model_that_shows_its_fault_only_live_is_rolled_back(
     assert deploy.current_version(live) == "1"
     with pytest.raises(NothingToRollBackTo, match="No version served before '1'"):
         roll_back(live, at=LONG_AGO, why="again")
-    monkeypatch.setattr(rollback, "Settings", lambda: live)
+    monkeypatch.setattr(rollback, "command_settings", lambda: live)
     assert rollback.main("again") == 1
     assert capsys.readouterr().err.count("\n") == 1
 

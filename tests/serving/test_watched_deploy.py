@@ -131,7 +131,7 @@ def test_a_rollback_during_a_watch_waits_and_acts_on_what_has_settled(
     ends: int,
 ) -> None:
     serve_as_2(service, change or (lambda answer: answer))
-    monkeypatch.setattr(rollback, "Settings", lambda: promoted)
+    monkeypatch.setattr(rollback, "command_settings", lambda: promoted)
     watch, printed = rollout.watch, [""]
 
     with ThreadPoolExecutor(1) as pool:
