@@ -45,7 +45,7 @@ def test_the_pipeline_is_measured_beside_the_same_done_by_hand(
     before = sorted(state.state_dir.rglob("*.parquet"))
     assert pipeline.main() in (0, 1)
     _, missing = results("pipeline")
-    assert missing == []
+    assert missing == set()
     assert sorted(state.state_dir.rglob("*.parquet")) == before  # a copy was measured
 
 
