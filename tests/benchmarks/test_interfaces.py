@@ -14,13 +14,13 @@ pytestmark = pytest.mark.skipif(not any(map(shutil.which, NAMES)), reason="no Ch
 
 
 def test_a_page_without_rows_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interfaces, "SECONDS", 0.5)
     page = tmp_path / "page.html"
     page.write_text("<table><tbody><tr><td>one<tr><td>two</table>")
     with chromium() as browser:
         assert interfaces.picture(browser, Shot("it", page.as_uri(), "tr", 2)).startswith(
             b"\x89PNG"
         )
+        monkeypatch.setattr(interfaces, "SECONDS", 0.5)  # for what never comes
         with pytest.raises(NoRows, match="shows 2 rows, expected 3 or more"):
             interfaces.picture(browser, Shot("it", page.as_uri(), "tr", 3))
 
