@@ -116,8 +116,8 @@ def fit_rows(con: Connection, batch: Batch, row_rules: Sequence[tuple[str, str]]
 
     Columns store_id, item_id, ds, y, price; also rows that say nothing new.
     """
-    bad = " OR ".join(f"coalesce({predicate}, FALSE)" for _, predicate in row_rules) or "FALSE"
-    sql = (SQL_DIR / "fit_rows.sql").read_text().replace("/*bad*/ FALSE", bad)
+    good = f"FROM ({_judged(row_rules)}) WHERE exclusion IS NULL AND len(reasons) = 0"
+    sql = f"SELECT store_id, item_id, ds, y, price {good}"
     return run(con, sql, {"batch_id": batch.batch_id})
 
 
@@ -163,17 +163,22 @@ def _sort_rows(con: Connection, batch: Batch, row_rules: Sequence[tuple[str, str
             f"Batch {batch.batch_id[:12]} has {landed} landed rows, {batch.rows} were expected: "
             "land it again before publishing it."
         )
-    reasons = ", ".join(
-        f"CASE WHEN {predicate} THEN {_literal(reason)} END" for reason, predicate in row_rules
-    )
-    judged = (SQL_DIR / "judged.sql").read_text().replace("/*reasons*/ NULL", reasons or "NULL")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {judged}", {"batch_id": batch.batch_id})
+    judged = f"CREATE OR REPLACE TEMP TABLE judged AS {_judged(row_rules)}"
+    con.execute(judged, {"batch_id": batch.batch_id})
     for name in ("publish_sales", "publish_quarantine"):
         _execute(con, name)
     counts = query(con, "judged_counts").row(0, named=True)
     found = dict(query(con, "judged_reasons").iter_rows())
     con.execute("DROP TABLE judged")
     return Publication(**counts, reasons=found)
+
+
+def _judged(row_rules: Sequence[tuple[str, str]]) -> str:
+    """The query of a landed batch's rows with their verdicts by these rules."""
+    reasons = ", ".join(
+        f"CASE WHEN {predicate} THEN {_literal(reason)} END" for reason, predicate in row_rules
+    )
+    return (SQL_DIR / "judged.sql").read_text().replace("/*reasons*/ NULL", reasons or "NULL")
 
 
 def _literal(text: str) -> str:

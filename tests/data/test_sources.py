@@ -243,6 +243,11 @@ def test_a_source_without_a_plan_has_an_empty_one(con, settings):
     assert plan.schema == pl.Schema(PLAN)
 
 
+def own_plan(con, settings):
+    until = datetime(2017, 1, 2, tzinfo=UTC)
+    return read_plan(con, settings, source="own", known_after=None, known_until=until)
+
+
 def test_plan_rows_that_no_day_would_use_are_refused_with_their_number(
     con, settings, tmp_path, monkeypatch
 ):
@@ -253,13 +258,7 @@ def test_plan_rows_that_no_day_would_use_are_refused_with_their_number(
     """
     write(tmp_path, rows, "own.plan.sql")
     with pytest.raises(SourceError, match="yields 2 rows without a readable store_id, item_id, ds"):
-        read_plan(
-            con,
-            settings,
-            source="own",
-            known_after=None,
-            known_until=datetime(2017, 1, 2, tzinfo=UTC),
-        )
+        own_plan(con, settings)
 
 
 def test_a_plan_without_a_column_is_refused_by_its_name(con, settings, tmp_path, monkeypatch):
@@ -267,13 +266,7 @@ def test_a_plan_without_a_column_is_refused_by_its_name(con, settings, tmp_path,
     write(tmp_path, "SELECT 1 store_id, 2 y", "own.sql")
     write(tmp_path, "SELECT 1 store_id, 'A' item_id, DATE '2017-01-01' ds", "own.plan.sql")
     with pytest.raises(SourceError, match="display, mailer, known_at"):
-        read_plan(
-            con,
-            settings,
-            source="own",
-            known_after=None,
-            known_until=datetime(2017, 1, 1, tzinfo=UTC),
-        )
+        own_plan(con, settings)
 
 
 def test_a_day_that_ends_no_week_is_named_with_the_weekday_that_does(con, settings, tmp_path):

@@ -110,3 +110,22 @@ def test_a_blank_reason_is_none(client: TestClient) -> None:
     assert answer.status_code == 422 and answer.json()["errors"][0]["path"] == "/reason"
     kept = client.post("/v1/overrides", json=OVERRIDE | {"reason": "  a fair "})
     assert kept.json()["reason"] == "a fair"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"until": "2017-09-10"}, "until"),
+        ({"until": "2017-12-01"}, "until"),
+        ({"since": "2017-09-10"}, "2017-09-11 to 2017-10-08"),
+        ({"reason": ""}, "3 to 500"),
+        ({"units": -1}, "units"),
+        ({"expires_at": "2017-09-20T00:00:00"}, "time zone"),
+        ({"expires_at": "2017-09-10T00:00:00Z"}, "last day of sales"),
+    ],
+)
+def test_an_override_that_makes_no_sense_says_why(
+    client: TestClient, change: dict[str, Any], says: str
+) -> None:
+    answer = client.post("/v1/overrides", json=OVERRIDE | change)
+    assert answer.status_code == 422 and says in answer.json()["errors"][0]["detail"]

@@ -338,22 +338,3 @@ def test_a_published_override_is_listed_once_with_its_score(
     (listed,) = client.get("/v1/overrides").json()["overrides"]
     assert (listed["override_id"], listed["value_added"]) == (taken["override_id"], 13.0)
     assert not list((published.parent / "overrides").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"until": "2017-09-10"}, "until"),
-        ({"until": "2017-12-01"}, "until"),
-        ({"since": "2017-09-10"}, "2017-09-11 to 2017-10-08"),
-        ({"reason": ""}, "3 to 500"),
-        ({"units": -1}, "units"),
-        ({"expires_at": "2017-09-20T00:00:00"}, "time zone"),
-        ({"expires_at": "2017-09-10T00:00:00Z"}, "last day of sales"),
-    ],
-)
-def test_an_override_that_makes_no_sense_says_why(
-    client: TestClient, change: dict[str, Any], says: str
-) -> None:
-    answer = client.post("/v1/overrides", json=OVERRIDE | change)
-    assert answer.status_code == 422 and says in answer.json()["errors"][0]["detail"]
