@@ -6,6 +6,8 @@ the chain towards its own; boosters learn the rest.
 In weekly data a week stands where a day does.
 """
 
+from collections import defaultdict
+from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -15,16 +17,19 @@ from numpy.typing import NDArray
 
 from data.schema import WEEK
 from data.steps import Steps
-from feature_repo.calendar import public_holidays
+from feature_repo.calendar import feasts, plain_holidays
 from models.dataset import Matrix, MatrixSpec, cutoff_dates, numbers
 
-Profile = tuple[float, ...]
+Profile = tuple[tuple[str, float], ...]  # what bears on a step, and its coefficient
 
 SHARE = 0.4  # of the calendar in the point forecast
 
+WEEKDAY = "weekday {}"
 HARMONICS = 3  # of the course over the month, as wages are paid at its start, and over the year
-HOLIDAY_OFFSETS = (-2, -1, 0, 1)  # days from a public holiday
+HOLIDAY_OFFSETS = (-2, -1, 0, 1)  # days from a holiday or a feast
 RIDGE = 3.0  # steps of average that each coefficient is drawn to zero by
+FEAST_RIDGE = 0.5  # of feasts: a year holds one or two, and what they do is far from zero
+OWN_RIDGE = 1.0  # of a holiday or a feast by its own name, beside all holidays or feasts together
 LEVEL_HALF_LIFE = 21  # steps; what moves more slowly than this is the level, not the calendar
 FORGETTING = 200  # steps after which one counts half in the regression
 TINY = 1e-9
@@ -35,37 +40,55 @@ STORE_PRIOR = 20.0  # units of a weekday that hold it back
 WEEKS = 12  # that a store's index of a weekday is the mean of
 
 
-def _waves(place: int, length: float) -> list[float]:
+def _waves(name: str, place: int, length: float) -> dict[str, float]:
     """Sines and cosines of a place in a cycle of some length."""
     angle = 2 * np.pi * place / length
-    return [float(f(k * angle)) for k in range(1, HARMONICS + 1) for f in (np.sin, np.cos)]
+    orders = range(1, HARMONICS + 1)
+    return {
+        f"{name} {f.__name__} {k}": float(f(k * angle)) for k in orders for f in (np.sin, np.cos)
+    }
 
 
-def _season(ds: date, steps: Steps) -> list[float]:
+def _season(ds: date, steps: Steps) -> dict[str, float]:
     """Weekday of a day, place in the year of a week."""
     if steps.days == 1:
-        return [float(ds.isoweekday() == d) for d in range(1, 8)]
-    return _waves(ds.timetuple().tm_yday, 365.25)
+        return {WEEKDAY.format(ds.isoweekday()): 1.0}
+    return _waves("year", ds.timetuple().tm_yday, 365.25)
+
+
+def _holidays(day: date, country: str) -> Iterator[str]:
+    """What the holidays and feasts around a day are called, of all together and by name."""
+    for offset in HOLIDAY_OFFSETS:
+        near = day - timedelta(days=offset)
+        for kind, of in (("holiday", plain_holidays), ("feast", feasts)):
+            if name := of(country, near.year).get(near):
+                yield f"{kind} {offset:+d}"
+                yield f"{kind} {offset:+d} {name}"
 
 
 @lru_cache(maxsize=4096)
-def _regressors(ds: date, country: str, steps: Steps) -> tuple[float, ...]:
-    """Season, place in the month, and holidays around a step; the last two of all its days."""
-    month, holidays = [], []
-    for day in steps.dates(ds):
+def _regressors(ds: date, country: str, steps: Steps) -> dict[str, float]:
+    """Season, place in the month, and holidays around a step, by name; of all its days."""
+    days, found = steps.dates(ds), defaultdict[str, float](float, _season(ds, steps))
+    for day in days:
         length = ((day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)).day
-        month.append(_waves(day.day - 1, length))
-        near = [day - timedelta(days=offset) for offset in HOLIDAY_OFFSETS]
-        holidays.append([float(n in public_holidays(country, n.year)) for n in near])
-    return (
-        *_season(ds, steps),
-        *np.mean(month, axis=0).tolist(),
-        *np.sum(holidays, axis=0).tolist(),
-    )
+        for name, value in _waves("month", day.day - 1, length).items():
+            found[name] += value / len(days)
+        for name in _holidays(day, country):
+            found[name] += 1
+    return dict(found)
+
+
+def _ridge(name: str) -> float:
+    """Steps of average that the coefficient of a regressor is drawn to zero by."""
+    kind, *rest = name.split(" ", maxsplit=2)
+    if kind in ("holiday", "feast") and len(rest) > 1:
+        return OWN_RIDGE
+    return FEAST_RIDGE if kind == "feast" else RIDGE
 
 
 def fit_profile(history: pl.DataFrame, cutoff: date, spec: MatrixSpec) -> Profile:
-    """Coefficients of the log factor of a step, from the chain's totals up to the cutoff.
+    """What bears on the log factor of a step and by how much, from the totals up to the cutoff.
 
     `history` is the dense (store_id, item_id, ds, y) of models.dataset.history; steps in which the
     whole chain sold nothing are left out. Level and calendar are estimated in turn: the level is a
@@ -77,24 +100,27 @@ def fit_profile(history: pl.DataFrame, cutoff: date, spec: MatrixSpec) -> Profil
     totals = totals.filter(pl.col("y") > 0).sort("ds")
     days, y = totals["ds"].to_list(), totals["y"].to_numpy()
     steps = spec.steps
-    x = np.array([_regressors(day, spec.holiday_country, steps) for day in days])
+    found = [_regressors(day, spec.holiday_country, steps) for day in days]
     age = np.array([(cutoff - day).days / steps.days for day in days])
-    if age.max() + 1 < 2 * steps.season:
-        x[:, : len(_season(cutoff, steps))] = 0.0
+    unknown = days if age.max() + 1 < 2 * steps.season else []
+    seasons = {name for day in unknown for name in _season(day, steps)}
+    names = sorted({name for row in found for name in row} - seasons)
+    x = np.array([[row.get(name, 0.0) for name in names] for row in found])
     weight = 0.5 ** (age / FORGETTING)
     near = 0.5 ** (np.abs(age[:, None] - age[None, :]) / LEVEL_HALF_LIFE)
     near /= near.sum(axis=1, keepdims=True)
-    gram = (x * weight[:, None]).T @ x + RIDGE * np.eye(x.shape[1])
+    gram = (x * weight[:, None]).T @ x + np.diag([_ridge(name) for name in names])
     coefficients = np.zeros(x.shape[1])
     for _ in range(ROUNDS):
         level = near @ (y / np.exp(x @ coefficients))
         coefficients = np.linalg.solve(gram, (x * weight[:, None]).T @ np.log(y / level))
-    return tuple(float(c) for c in coefficients)
+    return tuple((name, float(c)) for name, c in zip(names, coefficients, strict=True))
 
 
 @lru_cache(maxsize=8192)
 def _factor(ds: date, profile: Profile, country: str, steps: Steps) -> float:
-    return float(np.exp(np.dot(_regressors(ds, country, steps), profile)))
+    found = _regressors(ds, country, steps)
+    return float(np.exp(sum(c * found.get(name, 0.0) for name, c in profile)))
 
 
 @lru_cache(maxsize=1024)
@@ -150,7 +176,8 @@ def averaged(boosted: Matrix, calendar: Matrix, share: float = SHARE) -> Matrix:
 
 def _store_week(features: pl.DataFrame, profile: Profile) -> Matrix:
     """Factors (rows, Monday … Sunday) from the week of the chain towards that of each store."""
-    chain = np.exp(profile[:7])
+    coefficients = dict(profile)
+    chain = np.exp([coefficients.get(WEEKDAY.format(d), 0.0) for d in WEEK])
     own = numbers(features, [f"store_dow_index_{d}" for d in WEEK]) * chain.mean() / chain
     units = features["store_mean_28"].to_numpy()[:, None] * WEEKS
     return np.asarray(((units * own + STORE_PRIOR) / (units + STORE_PRIOR)) ** STORE_POWER)

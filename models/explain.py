@@ -13,7 +13,7 @@ GROUPS = {
     "promotion": ("display", "mailer"),
     "price": ("price",),
     "day of the week": ("dow", "store_dow", "lag"),
-    "holidays and season": ("is_holiday", "days_to_holiday", "days_since_holiday", "dom"),
+    "holidays and season": ("is_holiday", "days_to_", "days_since_", "dom"),
     "recent sales": ("mean_7", "mean_14", "mean_28", "std_", "zero_share", "days_since_sale"),
     "usual level": ("mean_", "age_days"),
     "the store": ("store_",),

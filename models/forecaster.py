@@ -67,7 +67,7 @@ class Manifest:
             spec |= {"items": tuple(spec["items"]), "closed_days": tuple(spec["closed_days"])}
             raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
             return cls(
-                profile=tuple(raw.pop("profile")),
+                profile=tuple((name, c) for name, c in raw.pop("profile")),
                 calibration=Calibration(**raw.pop("calibration")),
                 dependence=Dependence(**raw.pop("dependence")),
                 spec=MatrixSpec(**spec),

@@ -66,10 +66,43 @@ def test_a_store_bends_the_week_of_the_chain_towards_its_own(
     )
 
 
+def _factors(days: dict[date, float], target: date, *, first: date = FIRST) -> list[float]:
+    """How busy the three days up to the target are, for a flat chain but for some days."""
+    sold = pl.select(ds=pl.date_range(first, CUTOFF)).with_columns(
+        store_id=pl.lit("s0"),
+        item_id=pl.lit("i0"),
+        y=3.0 * pl.col("ds").replace_strict(days, default=1.0),
+        price=pl.lit(1.0),
+    )
+    series, plan = sold.select("store_id", "item_id").unique(), pl.DataFrame(schema=PLAN)
+    views = feature_rows(sold, plan, series, cutoff=CUTOFF, snapshot_id="x", steps=SPEC.steps)
+    features = views["demand"].join(views["store_demand"], on="store_id")
+    profile = fit_profile(history(sold, series, CUTOFF, SPEC.steps), CUTOFF, SPEC)
+    ahead = (target - CUTOFF).days
+    open_days = np.zeros(ahead, dtype=bool)
+    return list(calendar_forecast(features, ahead, profile, SPEC, open_days)[-3:] / 3)
+
+
+def test_one_feast_tells_of_another_and_a_holiday_does_not() -> None:
+    thanksgiving, columbus = date(2017, 11, 23), date(2017, 10, 9)
+    easter = {date(2017, 4, 14): 1.6, date(2017, 4, 15): 1.6, date(2017, 4, 16): 0.4}
+    before, eve, feast = _factors(easter, thanksgiving)
+    assert before > 1.05 and eve > 1.05 and feast < 0.9
+    assert _factors(easter, columbus) == pytest.approx([1, 1, 1], abs=0.04)
+    assert _factors({date(2017, 7, 4): 2.0}, thanksgiving) == pytest.approx([1, 1, 1], abs=0.04)
+
+
+def test_a_holiday_does_again_what_it_did_rather_than_what_others_did() -> None:
+    columbus, first = date(2017, 10, 9), date(2016, 1, 1)
+    again = _factors({date(2016, 10, 10): 2.0}, columbus, first=first)[-1]
+    other = _factors({date(2016, 9, 5): 2.0}, columbus, first=first)[-1]
+    assert again > 1.08 > 1.05 > other
+
+
 def test_a_flat_chain_is_forecast_at_its_level(sales: pl.DataFrame) -> None:
     flat = sales.with_columns(y=pl.lit(3.0))
     profile = fit_profile(history(flat, flat, CUTOFF, SPEC.steps), CUTOFF, SPEC)
-    assert profile == pytest.approx([0.0] * len(profile), abs=1e-9)
+    assert [c for _, c in profile] == pytest.approx([0.0] * len(profile), abs=1e-9)
 
 
 def test_later_sales_do_not_move_the_profile(sales: pl.DataFrame) -> None:
@@ -84,9 +117,8 @@ def test_later_sales_do_not_move_the_profile(sales: pl.DataFrame) -> None:
 def test_a_day_on_which_the_chain_sold_nothing_teaches_nothing(sales: pl.DataFrame) -> None:
     shut = sales.with_columns(y=pl.when(pl.col("ds") == date(2017, 7, 4)).then(0.0).otherwise("y"))
     for frame in (sales, shut):
-        assert np.isfinite(
-            fit_profile(history(frame, frame, CUTOFF, SPEC.steps), CUTOFF, SPEC)
-        ).all()
+        profile = fit_profile(history(frame, frame, CUTOFF, SPEC.steps), CUTOFF, SPEC)
+        assert np.isfinite([c for _, c in profile]).all()
 
 
 def test_the_level_of_a_young_series_counts_the_days_since_its_first_sale(

@@ -35,7 +35,7 @@ def folder(state: Path) -> Path:
         feature_service="demand_v1",
         snapshot_id="s1",
         spec=MatrixSpec(("GROCERY", "MEAT"), "US", ("12-25",)),
-        profile=(0.0,),
+        profile=(),
         calendar_share=0.4,
         calibration=conformal.Calibration(28, [], [0.5], {}, ranks),
         dependence=Dependence(0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.1, {"1": 30.0, "2": 30.0}),
