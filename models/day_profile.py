@@ -22,7 +22,7 @@ from models.dataset import Matrix, MatrixSpec, cutoff_dates, numbers
 
 Profile = tuple[tuple[str, float], ...]  # what bears on a step, and its coefficient
 
-SHARE = 0.4  # of the calendar in the point forecast
+SHARE = 0.3  # of the calendar in the point forecast
 
 WEEKDAY = "weekday {}"
 HARMONICS = 3  # of the course over the month, as wages are paid at its start, and over the year
