@@ -44,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Whoever runs the other tests gives way to the real stack, which takes the longest."""
+    if item.get_closest_marker("end_to_end") is None and os.nice(0) == 0:
+        os.nice(5)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_fits() -> Iterator[None]:
     """What is fitted with the default parameters has few trees, since few rows are made up."""
