@@ -6,6 +6,8 @@ SHELL := bash
 .PHONY: docs bundle help demo test up down status lint format bench bench-serving bench-soak bench-fuzz bench-gates bench-accuracy bench-accuracy-full replay clean
 
 export UV_PYTHON_DOWNLOADS := never
+# Once, on all cores: every flow run is a process that imports much of it.
+export UV_COMPILE_BYTECODE := 1
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 PYTHON := .venv/bin/python
 BIN := .venv/bin
