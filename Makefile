@@ -91,7 +91,7 @@ clean: $(PYTHON) ## Delete everything that was written at run time; asks first.
 	@$(PYTHON) -m stack clean
 
 $(INSTALLED): uv.lock pyproject.toml | $(UV)
-	@echo "Installing the locked packages into .venv (1.8 GB; minutes when none is cached) ..."
+	@echo "Installing the locked packages into .venv (2.7 GB; minutes when none is cached) ..."
 	@$(UV) sync --frozen 2>&1 | sed '/^ [-+~] /d'
 	@touch $@
 
