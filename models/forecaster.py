@@ -11,6 +11,7 @@ import lightgbm as lgb
 import polars as pl
 
 from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
+from feature_repo.calendar import public_holidays
 from models import cold_start, conformal, explain, gbm, lagged, levels
 from models.conformal import Calibration
 from models.dataset import INPUTS, Matrix, MatrixSpec, design_matrix, target_days
@@ -166,6 +167,8 @@ class Forecaster:
                 f"{folder} holds a model of other inputs than today's {len(INPUTS)}; "
                 "run the train deployment for a new one."
             )
+        # The first look imports the holidays of all countries: here rather than at a first request.
+        public_holidays(made.spec.holiday_country, made.trained_cutoff.year)
         return cls(booster, made)
 
     def forecast(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
