@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import lightgbm as lgb
+import numpy as np
 import polars as pl
 
 from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
@@ -20,6 +21,7 @@ from models.grid import check_grid
 from models.paths import Dependence
 
 BOOSTER, MANIFEST, DIGESTS = "booster.txt", "manifest.json", "sha256.json"
+BLOCK = 4000  # series at a time: the memory of a matrix is used again, as fresh pages cost time
 LIGHTGBM = "lightgbm"  # the method of a model that has a booster; others are models.lagged.METHODS
 
 
@@ -198,6 +200,9 @@ class Forecaster:
 
     def expected(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> Matrix:
         """Units expected (features.height * horizon,), by series, then by step: y_hat alone."""
+        if features.height > BLOCK:
+            blocks = features.iter_slices(BLOCK)
+            return np.concatenate([self.expected(block, plan, horizon) for block in blocks])
         m, spec = self.manifest, self.manifest.spec
         x, closed = design_matrix(features, plan, horizon, spec)
         if self.booster is None:

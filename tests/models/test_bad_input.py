@@ -79,6 +79,15 @@ def test_odd_series_get_forecasts_that_are_numbers(data: TrainingData, model: Fo
     assert (np.diff(values[:, 1:], axis=1) >= 0).all()
 
 
+def test_many_series_are_forecast_in_blocks_and_the_same(
+    data: TrainingData, model: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = model.expected(newest(data), data.plan, HORIZON)
+    monkeypatch.setattr("models.forecaster.BLOCK", 4)
+    assert newest(data).height % 4
+    assert np.array_equal(model.expected(newest(data), data.plan, HORIZON), whole)
+
+
 def test_series_that_sold_nothing_or_no_more_are_forecast_less_than_a_constant_one(
     data: TrainingData, model: Forecaster
 ) -> None:
