@@ -37,6 +37,7 @@ def feasts(country: str, year: int) -> dict[date, str]:
     return {easter(year): "Easter Sunday", **thanksgiving, date(year, 12, 25): "Christmas Day"}
 
 
+@lru_cache(maxsize=64)
 def plain_holidays(country: str, year: int) -> dict[date, str]:
     """Public holidays of a year that are no feasts, with their names, by day."""
     kept = feasts(country, year)
