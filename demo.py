@@ -6,75 +6,26 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import polars as pl
 from rich.console import Console
 from rich.table import Table
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from data.settings import Settings, command_settings
 from data.warehouse import WarehouseBusy, connect, known_at_morning, query, sales_as_of
 from serving.keys import operator_headers
 from stack.commands import up
+from stack.prefect_api import Prefect
 
 OUT = Console(highlight=False, soft_wrap=True)
 RUN_LIMIT_SECONDS = 1800
-BUSY_SECONDS = 60
 BARS = "▁▂▃▄▅▆▇█"
 PLANTED = timedelta(days=14)  # from the first cutoff to the day that is delivered again
 
 
 class RunFailed(RuntimeError):
     """A deployment's run did not end well."""
-
-
-def _is_busy(error: BaseException) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    return isinstance(error, httpx.TimeoutException)
-
-
-class Prefect:
-    """The few calls of the Prefect REST API that following a run takes."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.client = httpx.Client(base_url=f"{settings.prefect_api_url}/", timeout=30)
-        self.runs_url = f"{settings.prefect_ui_url}/runs/flow-run"
-
-    @retry(
-        retry=retry_if_exception(_is_busy),
-        stop=stop_after_delay(BUSY_SECONDS),
-        wait=wait_fixed(1),
-        reraise=True,
-    )
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON of an answer; asked again while the server says that it is busy, or is silent.
-
-        So what is asked must be harmless when it is done twice. Raises httpx.HTTPError.
-        """
-        return self.client.request(method, path, json=body).raise_for_status().json()
-
-    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
-        """Starts a run of `FLOW/NAME`; returns its id."""
-        found = self.ask("GET", f"deployments/name/{deployment}")
-        body = {
-            "parameters": parameters,
-            "state": {"type": "SCHEDULED", "name": "Scheduled"},
-            "idempotency_key": uuid4().hex,  # asked twice, it is one run
-        }
-        return str(self.ask("POST", f"deployments/{found['id']}/create_flow_run", body)["id"])
-
-    def state(self, run: str) -> dict[str, Any]:
-        body: dict[str, Any] = self.ask("GET", f"flow_runs/{run}")
-        return body
-
-    def children(self, run: str) -> list[dict[str, Any]]:
-        """Subflow runs of a run, oldest first."""
-        body = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "START_TIME_ASC"}
-        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", body)
-        return found
 
 
 def follow(prefect: Prefect, deployment: str, parameters: dict[str, Any]) -> str:
@@ -174,7 +125,8 @@ def show_forecast(settings: Settings, series: dict[str, str]) -> None:
     url, step = f"{settings.serve_url}/v1/forecasts", settings.steps.unit
     body = {"series": [series], "quantiles": [0.1, 0.5, 0.9]}
     headers = operator_headers(settings)
-    answer = httpx.post(url, json=body, headers=headers, timeout=15).raise_for_status().json()
+    got = httpx.post(url, json=body, headers=headers, timeout=15, trust_env=False)
+    answer = got.raise_for_status().json()
     one = answer["forecasts"][0]
     table = Table(
         title=f"Store {series['store_id']}, {series['item_id']}: units a {step} after "

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from data.settings import Settings
-from stack.programs import API, DEPLOYMENTS, MLFLOW, POOL, PREFECT, RAY, RUNNER, WORKER, WRITER
+from stack.programs import API, DEPLOYMENTS, MLFLOW, POOL, PREFECT, RAY, RUNNER, WORKER
 
 SERVE = "/api/serve/applications/"
 
@@ -80,21 +80,3 @@ def ray_token(settings: Settings) -> str:
             with suppress(FileExistsError):  # another process made one meanwhile
                 path.hardlink_to(part.name)
     return path.read_text().strip()
-
-
-def prepare_prefect(settings: Settings) -> None:
-    """Makes the work pool and the writer's limit, and clears what a killed worker left behind.
-
-    Runs that count as running are marked crashed and held slots are freed: no worker lives when
-    this is called, so nobody else would ever do it.
-    """
-    api = settings.prefect_api_url
-    call("POST", f"{api}/work_pools/", {"name": POOL, "type": "process"})
-    if call("GET", f"{api}/v2/concurrency_limits/{WRITER}")[0] == 404:
-        call("POST", f"{api}/v2/concurrency_limits/", {"name": WRITER, "limit": 1})
-    stale = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    state = {"type": "CRASHED", "message": "The process of this run was stopped or killed."}
-    call("POST", f"{api}/flow_runs/bulk_set_state", {"flow_runs": stale, "state": state})
-    _, limits = call("POST", f"{api}/v2/concurrency_limits/filter", {})
-    for limit in limits if isinstance(limits, list) else ():
-        call("PATCH", f"{api}/v2/concurrency_limits/{limit['id']}", {"active_slots": 0})

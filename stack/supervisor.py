@@ -10,7 +10,8 @@ from pathlib import Path
 
 from data.settings import Settings
 from serving import deploy
-from stack.health import SERVE, call, health, prepare_prefect, ray_token
+from stack.health import SERVE, call, health, ray_token
+from stack.prefect_api import prepare
 from stack.processes import (
     NOBODY,
     RAY_LOGS,
@@ -104,7 +105,7 @@ class Supervisor:
         if name == RUNNER or (name == MLFLOW and name not in self.record.steps):
             self.await_health(PREFECT)  # MLflow could start at once, but two cores are busy then
         if name == RUNNER:
-            prepare_prefect(self.settings)
+            prepare(self.settings)
             flows = self.spawn(DEPLOYMENTS) if first else None
         process = self.spawn(name)
         self.await_health(name, process)

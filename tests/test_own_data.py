@@ -124,7 +124,9 @@ def test_weeks_go_from_a_file_through_the_feature_store_to_answers_and_the_demo(
     order = {"series": [{**series, "on_hand": 0}], "lead_time_days": 2, "service_level": 0.9}
     assert client.post("/v1/orders", json=order).json()["until"] == str(weeks[1])
 
-    monkeypatch.setattr(demo.httpx, "post", client.post)
+    monkeypatch.setattr(
+        demo.httpx, "post", lambda url, **asked: client.post(url, json=asked["json"])
+    )
     demo.show_forecast(settings, series)
     said = capsys.readouterr().out
     assert "units a week after" in said and f"{weeks[0]}" in said and "  8 weeks  " in said

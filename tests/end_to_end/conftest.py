@@ -16,7 +16,7 @@ import pytest
 
 from data.settings import ROOT, Settings
 from data.warehouse import connect, query
-from demo import Prefect
+from stack.prefect_api import Prefect
 from stack.processes import families, read
 from stack.programs import environment
 

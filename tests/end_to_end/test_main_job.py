@@ -21,10 +21,11 @@ from benchmarks.browser import chromium
 from data.schema import KEYS
 from data.settings import ROOT, Settings
 from data.warehouse import Connection, connect, known_at_morning, query, sales_as_of
-from demo import Prefect, RunFailed, follow
+from demo import RunFailed, follow
 from feature_repo import store
 from models.assembly import features_as_known
 from models.forecaster import Forecaster
+from stack.prefect_api import Prefect
 from stack.processes import find, read
 from stack.programs import MLFLOW, PREFECT, environment
 

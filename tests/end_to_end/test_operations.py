@@ -17,9 +17,10 @@ import httpx
 import pytest
 
 from data.settings import ROOT, Settings
-from demo import Prefect, follow
+from demo import follow
 from models.forecaster import Forecaster, save
 from serving import deploy, edge
+from stack.prefect_api import Prefect
 from stack.processes import read
 from stack.programs import POOL, environment
 
@@ -281,7 +282,7 @@ def test_drift_asks_for_a_retraining_and_says_why(running: Settings, prefect: Pr
         return [r for r in runs if r["parameters"].get("reason", "").startswith("drift of")]
 
     pool = f"work_pools/{POOL}"
-    prefect.client.patch(pool, json={"is_paused": True}).raise_for_status()
+    prefect.ask("PATCH", pool, {"is_paused": True})
     try:
         run(running, "-c", DRIFTED)
         (found,) = wait_for(started, 120)
@@ -290,5 +291,5 @@ def test_drift_asks_for_a_retraining_and_says_why(running: Settings, prefect: Pr
         path, cancelled = f"flow_runs/{found['id']}/set_state", {"state": {"type": "CANCELLED"}}
         assert prefect.ask("POST", path, cancelled)["status"] == "ACCEPT"
     finally:
-        prefect.client.patch(pool, json={"is_paused": False}).raise_for_status()
+        prefect.ask("PATCH", pool, {"is_paused": False})
     assert len(started()) == 1
