@@ -13,7 +13,7 @@ from checks.quality import against_history
 from checks.report import ContractReport
 from data.schema import KEYS
 from data.settings import Settings
-from feature_repo.calendar import public_holidays
+from feature_repo.calendar import feasts, plain_holidays
 from feature_repo.store_weeks import COVARIATES, store_weeks
 from models.dataset import history
 from models.decay import (
@@ -166,9 +166,9 @@ def _two_sided(values: Sequence[float], slack: float) -> float:
 
 
 def holidays_of(since: date, until: date, country: str) -> list[date]:
-    """Public holidays of the years of a range of days, and of those beside it."""
+    """Public holidays and feasts of the years of a range of days, and of those beside it."""
     years = range(since.year - 1, until.year + 2)
-    return [h for year in years for h in public_holidays(country, year)]
+    return [day for year in years for of in (plain_holidays, feasts) for day in of(country, year)]
 
 
 def _holiday_in(week: date, holidays: Sequence[date]) -> str:
