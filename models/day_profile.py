@@ -8,6 +8,7 @@ In weekly data a week stands where a day does.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -20,12 +21,11 @@ from data.steps import Steps
 from feature_repo.calendar import feasts, plain_holidays
 from models.dataset import Matrix, MatrixSpec, cutoff_dates, numbers
 
-Profile = tuple[tuple[str, float], ...]  # what bears on a step, and its coefficient
-
 SHARE = 0.3  # of the calendar in the point forecast
 
 WEEKDAY = "weekday {}"
 HARMONICS = 3  # of the course over the month, as wages are paid at its start, and over the year
+KINDS = ("holiday", "feast")
 HOLIDAY_OFFSETS = (-2, -1, 0, 1)  # days from a holiday or a feast
 RIDGE = 3.0  # steps of average that each coefficient is drawn to zero by
 FEAST_RIDGE = 0.5  # of feasts: a year holds one or two, and what they do is far from zero
@@ -38,6 +38,17 @@ LEVEL_WEIGHTS = {28: 0.4, 56: 0.6}  # of the means over the last so many days
 STORE_POWER = 0.6  # of a store's own week
 STORE_PRIOR = 20.0  # units of a weekday that hold it back
 WEEKS = 12  # that a store's index of a weekday is the mean of
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What bears on the log factor of a step and by how much, by name.
+
+    `variance` is that of the log total of a step around its level and factor, counting noise apart.
+    """
+
+    coefficients: tuple[tuple[str, float], ...]
+    variance: float
 
 
 def _waves(name: str, place: int, length: float) -> dict[str, float]:
@@ -60,7 +71,7 @@ def _holidays(day: date, country: str) -> Iterator[str]:
     """What the holidays and feasts around a day are called, of all together and by name."""
     for offset in HOLIDAY_OFFSETS:
         near = day - timedelta(days=offset)
-        for kind, of in (("holiday", plain_holidays), ("feast", feasts)):
+        for kind, of in zip(KINDS, (plain_holidays, feasts), strict=True):
             if name := of(country, near.year).get(near):
                 yield f"{kind} {offset:+d}"
                 yield f"{kind} {offset:+d} {name}"
@@ -82,13 +93,13 @@ def _regressors(ds: date, country: str, steps: Steps) -> dict[str, float]:
 def _ridge(name: str) -> float:
     """Steps of average that the coefficient of a regressor is drawn to zero by."""
     kind, *rest = name.split(" ", maxsplit=2)
-    if kind in ("holiday", "feast") and len(rest) > 1:
+    if kind in KINDS and len(rest) > 1:
         return OWN_RIDGE
     return FEAST_RIDGE if kind == "feast" else RIDGE
 
 
 def fit_profile(history: pl.DataFrame, cutoff: date, spec: MatrixSpec) -> Profile:
-    """What bears on the log factor of a step and by how much, from the totals up to the cutoff.
+    """The chain's calendar from its totals up to the cutoff.
 
     `history` is the dense (store_id, item_id, ds, y) of models.dataset.history; steps in which the
     whole chain sold nothing are left out. Level and calendar are estimated in turn: the level is a
@@ -114,13 +125,34 @@ def fit_profile(history: pl.DataFrame, cutoff: date, spec: MatrixSpec) -> Profil
     for _ in range(ROUNDS):
         level = near @ (y / np.exp(x @ coefficients))
         coefficients = np.linalg.solve(gram, (x * weight[:, None]).T @ np.log(y / level))
-    return tuple((name, float(c)) for name, c in zip(names, coefficients, strict=True))
+    missed = (
+        np.log(y / level) - x @ coefficients
+    ) ** 2 - 1 / level  # less what counting alone does
+    variance = max(float(np.average(missed, weights=weight)), 0.0)
+    return Profile(tuple(zip(names, coefficients.tolist(), strict=True)), variance)
+
+
+@lru_cache(maxsize=1024)
+def unseen(cutoff: date, horizon: int, profile: Profile, country: str, steps: Steps) -> Matrix:
+    """Variance (horizon,) of the steps' log factors from holidays that history does not hold.
+
+    Of what such a holiday does by its own name nothing is known but how far the regression draws it
+    to zero. As the prior of a Bayesian (Lindley and Smith 1972) that is a variance: the one of a
+    step over the steps of average that it is drawn by.
+    """
+    known = {name for name, _ in profile.coefficients}
+    variances = np.zeros(horizon)
+    for k, ds in enumerate(steps.ahead(cutoff, horizon)):
+        for name, value in _regressors(ds, country, steps).items():
+            if name.startswith(KINDS) and name not in known:
+                variances[k] += profile.variance * value**2 / _ridge(name)
+    return variances
 
 
 @lru_cache(maxsize=8192)
 def _factor(ds: date, profile: Profile, country: str, steps: Steps) -> float:
     found = _regressors(ds, country, steps)
-    return float(np.exp(sum(c * found.get(name, 0.0) for name, c in profile)))
+    return float(np.exp(sum(c * found.get(name, 0.0) for name, c in profile.coefficients)))
 
 
 @lru_cache(maxsize=1024)
@@ -176,7 +208,7 @@ def averaged(boosted: Matrix, calendar: Matrix, share: float = SHARE) -> Matrix:
 
 def _store_week(features: pl.DataFrame, profile: Profile) -> Matrix:
     """Factors (rows, Monday … Sunday) from the week of the chain towards that of each store."""
-    coefficients = dict(profile)
+    coefficients = dict(profile.coefficients)
     chain = np.exp([coefficients.get(WEEKDAY.format(d), 0.0) for d in WEEK])
     own = numbers(features, [f"store_dow_index_{d}" for d in WEEK]) * chain.mean() / chain
     units = features["store_mean_28"].to_numpy()[:, None] * WEEKS

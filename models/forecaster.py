@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -15,8 +15,15 @@ from data.schema import FORECAST, QUANTILE_COLUMNS, QUANTILES
 from feature_repo.calendar import public_holidays
 from models import cold_start, conformal, explain, gbm, lagged, levels
 from models.conformal import Calibration
-from models.dataset import INPUTS, Matrix, MatrixSpec, design_matrix, target_days
-from models.day_profile import Profile, averaged, calendar_forecast
+from models.dataset import (
+    INPUTS,
+    Matrix,
+    MatrixSpec,
+    cutoff_dates,
+    design_matrix,
+    target_days,
+)
+from models.day_profile import Profile, averaged, calendar_forecast, unseen
 from models.grid import check_grid
 from models.paths import Dependence
 
@@ -58,6 +65,16 @@ class Manifest:
     backtest: dict[str, float]
     method: str = LIGHTGBM
 
+    def dependence_at(self, cutoff: date) -> Dependence:
+        """How errors of the steps after a cutoff move together.
+
+        The chain's days vary more around holidays that history does not hold, see
+        models.day_profile.unseen.
+        """
+        country, steps = self.spec.holiday_country, self.spec.steps
+        days = unseen(cutoff, self.horizon, self.profile, country, steps)
+        return replace(self.dependence, chain_day=self.dependence.chain_day + days)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str, indent=1, sort_keys=True)
 
@@ -66,11 +83,11 @@ class Manifest:
         raw = json.loads(text)
         version = raw["version"]
         try:
-            spec = raw.pop("spec")
+            spec, profile = raw.pop("spec"), raw.pop("profile")
             spec |= {"items": tuple(spec["items"]), "closed_days": tuple(spec["closed_days"])}
             raw["trained_cutoff"] = date.fromisoformat(raw["trained_cutoff"])
             return cls(
-                profile=tuple((name, c) for name, c in raw.pop("profile")),
+                profile=Profile(tuple(map(tuple, profile["coefficients"])), profile["variance"]),
                 calibration=Calibration(**raw.pop("calibration")),
                 dependence=Dependence(**raw.pop("dependence")),
                 spec=MatrixSpec(**spec),
@@ -221,8 +238,8 @@ class Forecaster:
         series are its own. Raises HorizonTooLong or ValueError for an unknown level.
         """
         forecasts = self.forecast(features, plan, horizon)
-        m = self.manifest
-        return levels.level_forecast(forecasts, m.calibration, m.dependence, level)
+        shared = self._dependence(features)
+        return levels.level_forecast(forecasts, self.manifest.calibration, shared, level)
 
     def sum_quantiles(
         self,
@@ -240,10 +257,8 @@ class Forecaster:
         last_ds, y_hat and a column per service level, `q0.95`. Raises HorizonTooLong.
         """
         forecasts = self.forecast(features, plan, lead_time)
-        m = self.manifest
-        return levels.sum_quantiles(
-            forecasts, m.calibration, m.dependence, service_levels, first_step=first_step
-        )
+        own, shared = self.manifest.calibration, self._dependence(features)
+        return levels.sum_quantiles(forecasts, own, shared, service_levels, first_step=first_step)
 
     def drivers(self, features: pl.DataFrame, plan: pl.DataFrame, horizon: int) -> pl.DataFrame:
         """What makes each forecast: target day, `base` and a column of units per input.
@@ -291,9 +306,13 @@ class Forecaster:
         Raises HorizonTooLong.
         """
         forecasts = self.cold_forecast(known, features, plan, lead_time)
-        return levels.sum_quantiles(
-            forecasts, self._widened(known), self.manifest.dependence, service_levels
-        )
+        wider, shared = self._widened(known), self._dependence(features)
+        return levels.sum_quantiles(forecasts, wider, shared, service_levels)
+
+    def _dependence(self, features: pl.DataFrame) -> Dependence:
+        """That of the one cutoff that the features are of."""
+        (cutoff,) = cutoff_dates(features).unique()
+        return self.manifest.dependence_at(cutoff)
 
     def _widened(self, known: pl.DataFrame) -> Calibration:
         # Kept for the frame that Source.newest hands out again; two threads only do it twice.

@@ -31,11 +31,12 @@ class Dependence:
     A shock is shared by a chain, a store or an item, on one day or for the whole horizon. That of a
     store's day is in units: its variance is `store_day` over the store's daily volume, since one
     big basket weighs more where few are sold. Likewise the error of a series' level is `series`
-    over its daily volume. `volumes` are the daily units of the stores.
+    over its daily volume. `volumes` are the daily units of the stores. `chain_day` is one for all
+    days, or for each step of the horizon (horizon,) its own.
     """
 
     chain: float
-    chain_day: float
+    chain_day: float | Matrix
     store: float
     store_day: float
     item: float
@@ -133,16 +134,17 @@ class _Shocks:
         stream = np.random.Generator(np.random.Philox(key=key))
         return stream.standard_normal((days, self.draws), dtype=np.float32)
 
-    def shared(self, kind: str, name: str, whole: float, day: float) -> Draws:
+    def shared(self, kind: str, name: str, whole: float, day: float | Matrix) -> Draws:
         """Shock (horizon, draws) of variance `whole` for all days plus `day` for each."""
         if (kind, name) not in self._kept:
             constant = np.float32(np.sqrt(whole)) * self.normals(kind, name, days=1)
-            daily = np.float32(np.sqrt(day)) * self.normals(kind, name, "day", days=self.horizon)
+            daily = self.normals(kind, name, "day", days=self.horizon)
+            daily *= _column(np.sqrt(np.broadcast_to(day, self.horizon)))
             self._kept[kind, name] = constant + daily
         return self._kept[kind, name]
 
-    def of(self, store_id: str, item_id: str) -> tuple[Draws, float]:
-        """Sum of the shocks that a series shares with others, and its variance."""
+    def of(self, store_id: str, item_id: str) -> tuple[Draws, Matrix]:
+        """Sum (horizon, draws) of the shocks that a series shares with others; its variance."""
         d = self.dependence
         store_day = d.store_day_of(store_id)
         total = (
@@ -150,7 +152,8 @@ class _Shocks:
             + self.shared("store", store_id, d.store, store_day)
             + self.shared("item", item_id, d.item, d.item_day)
         )
-        return total, d.chain + d.chain_day + d.store + store_day + d.item + d.item_day
+        variance = d.chain + d.chain_day + d.store + store_day + d.item + d.item_day
+        return total, np.broadcast_to(variance, self.horizon)
 
 
 def sample(
@@ -182,7 +185,7 @@ def sample(
             mean, answer = y_hat[row], response[k]
             common, variance = shocks.of(*keys[row])
             lean, drift = mean / answer, np.sqrt(dependence.series * mean) / answer
-            total = lean**2 * variance + drift**2
+            total = lean**2 * variance[:steps] + drift**2
             fit = np.sqrt(np.minimum(1.0, MOST_SHARED / np.maximum(total, 1e-12)))
             own = np.sqrt(1 - total * fit**2)
             store_id, item_id = keys[row]

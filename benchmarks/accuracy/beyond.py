@@ -47,7 +47,7 @@ def sums_apart(bench: Bench, rows: pl.DataFrame, level: str) -> float:
     for cutoff in bench.cutoffs:
         m = trained(bench, cutoff).manifest
         own = rows.filter(pl.col("cutoff") == cutoff)
-        nodes = level_forecast(own, m.calibration, m.dependence, level, draws=2)
+        nodes = level_forecast(own, m.calibration, m.dependence_at(cutoff), level, draws=2)
         summed = aggregate(own, LEVELS[level], ["y_hat"]).rename({"y_hat": "summed"})
         both = nodes.join(summed, on=["node", "ds"], how="full")
         assert both.height == nodes.height == summed.height
@@ -64,7 +64,7 @@ def level_coverage(bench: Bench, rows: pl.DataFrame, level: str) -> float:
     for cutoff in bench.cutoffs:
         m = trained(bench, cutoff).manifest
         own = rows.filter(pl.col("cutoff") == cutoff)
-        parts.append(level_pit(own, m.calibration, m.dependence, level).ravel())
+        parts.append(level_pit(own, m.calibration, m.dependence_at(cutoff), level).ravel())
     u = np.concatenate(parts)
     return pit_coverage(u[~np.isnan(u)], 0.8)
 

@@ -9,7 +9,7 @@ import pytest
 from data.schema import PLAN
 from feature_repo.build import feature_rows
 from models.dataset import MatrixSpec, history
-from models.day_profile import calendar_forecast, fit_profile
+from models.day_profile import calendar_forecast, fit_profile, unseen
 
 CUTOFF, FIRST = date(2017, 9, 10), date(2017, 1, 1)
 SPEC = MatrixSpec(("i0",), "US", ("12-25",))
@@ -99,10 +99,35 @@ def test_a_holiday_does_again_what_it_did_rather_than_what_others_did() -> None:
     assert again > 1.08 > 1.05 > other
 
 
+def _uneven(first: date, units: float) -> pl.DataFrame:
+    """A chain that sells ten to forty times so many units a day, the more the later in a month."""
+    days = pl.select(ds=pl.date_range(first, CUTOFF))
+    y = units * (pl.col("ds").dt.day() + 9)
+    return days.with_columns(store_id=pl.lit("s0"), item_id=pl.lit("i0"), y=y)
+
+
+@pytest.mark.parametrize(("first", "seen"), [(FIRST, False), (date(2016, 1, 1), True)])
+def test_days_around_a_holiday_are_uncertain_until_history_holds_it(
+    first: date, seen: bool
+) -> None:
+    profile = fit_profile(_uneven(first, 100.0), CUTOFF, SPEC)
+    variances = unseen(CUTOFF, 35, profile, SPEC.holiday_country, SPEC.steps)
+    columbus = (date(2017, 10, 9) - CUTOFF).days - 1
+    around = slice(columbus - 2, columbus + 2)
+    assert profile.variance > 0 and np.delete(variances, around) == pytest.approx(0)
+    assert variances[around] == pytest.approx([0.0 if seen else profile.variance] * 4)
+
+
+def test_what_counting_alone_does_makes_no_day_uncertain() -> None:
+    assert fit_profile(_uneven(FIRST, 0.1), CUTOFF, SPEC).variance == 0
+
+
 def test_a_flat_chain_is_forecast_at_its_level(sales: pl.DataFrame) -> None:
     flat = sales.with_columns(y=pl.lit(3.0))
     profile = fit_profile(history(flat, flat, CUTOFF, SPEC.steps), CUTOFF, SPEC)
-    assert [c for _, c in profile] == pytest.approx([0.0] * len(profile), abs=1e-9)
+    assert [c for _, c in profile.coefficients] == pytest.approx(
+        [0.0] * len(profile.coefficients), abs=1e-9
+    )
 
 
 def test_later_sales_do_not_move_the_profile(sales: pl.DataFrame) -> None:
@@ -118,7 +143,7 @@ def test_a_day_on_which_the_chain_sold_nothing_teaches_nothing(sales: pl.DataFra
     shut = sales.with_columns(y=pl.when(pl.col("ds") == date(2017, 7, 4)).then(0.0).otherwise("y"))
     for frame in (sales, shut):
         profile = fit_profile(history(frame, frame, CUTOFF, SPEC.steps), CUTOFF, SPEC)
-        assert np.isfinite([c for _, c in profile]).all()
+        assert np.isfinite([c for _, c in profile.coefficients]).all()
 
 
 def test_the_level_of_a_young_series_counts_the_days_since_its_first_sale(

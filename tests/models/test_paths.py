@@ -122,3 +122,15 @@ def test_sums_of_the_paths_vary_as_much_as_those_of_the_world(
     real = scored.group_by("cutoff", "ds").agg(pl.col("y").sum())["y"].std()
     assert spread(shocks) == pytest.approx(real, rel=0.15)
     assert spread(NONE) < 0.6 * real  # the test can tell
+
+
+def test_a_day_of_its_own_variance_widens_the_sum_of_that_day_alone(table: Calibration) -> None:
+    y_hat = np.full((len(KEYS), H), 5.0)
+    usual = replace(NONE, chain_day=0.01)
+    feast = replace(usual, chain_day=np.where(np.arange(H) == 3, 0.09, 0.01))
+    narrow, wide = (
+        np.std(sum(p for _, p in paths.sample(KEYS, y_hat, table, d, draws=400)), axis=1)
+        for d in (usual, feast)
+    )
+    assert wide[3] > 1.5 * narrow[3]
+    assert np.delete(wide, 3) == pytest.approx(np.delete(narrow, 3))

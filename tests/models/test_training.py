@@ -292,5 +292,6 @@ def test_a_new_series_is_ordered_from_the_sum_of_its_guess_with_wider_quantiles(
     sums = model.cold_sum_quantiles(*asked, (0.1, 0.9))
     assert sums["y_hat"][0] == pytest.approx(cold["y_hat"].sum())
     m = model.manifest
-    plain = levels.sum_quantiles(cold, m.calibration, m.dependence, (0.1, 0.9))
+    shared = m.dependence_at(sums["cutoff"][0])
+    plain = levels.sum_quantiles(cold, m.calibration, shared, (0.1, 0.9))
     assert (sums["q0.9"] - sums["q0.1"])[0] > (plain["q0.9"] - plain["q0.1"])[0]

@@ -13,6 +13,7 @@ from data.settings import Settings
 from models import conformal, forecaster
 from models.baselines import SEASONAL_NAIVE
 from models.dataset import MatrixSpec
+from models.day_profile import Profile
 from models.forecaster import Forecaster, Manifest
 from models.paths import Dependence
 from serving import rollout
@@ -35,7 +36,7 @@ def folder(state: Path) -> Path:
         feature_service="demand_v1",
         snapshot_id="s1",
         spec=MatrixSpec(("GROCERY", "MEAT"), "US", ("12-25",)),
-        profile=(),
+        profile=Profile((), 0.0),
         calendar_share=0.4,
         calibration=conformal.Calibration(28, [], [0.5], {}, ranks),
         dependence=Dependence(0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.1, {"1": 30.0, "2": 30.0}),
