@@ -125,9 +125,8 @@ def fit_profile(history: pl.DataFrame, cutoff: date, spec: MatrixSpec) -> Profil
     for _ in range(ROUNDS):
         level = near @ (y / np.exp(x @ coefficients))
         coefficients = np.linalg.solve(gram, (x * weight[:, None]).T @ np.log(y / level))
-    missed = (
-        np.log(y / level) - x @ coefficients
-    ) ** 2 - 1 / level  # less what counting alone does
+    counting = 1 / level  # variance of the logarithm of a Poisson count
+    missed = (np.log(y / level) - x @ coefficients) ** 2 - counting
     variance = max(float(np.average(missed, weights=weight)), 0.0)
     return Profile(tuple(zip(names, coefficients.tolist(), strict=True)), variance)
 

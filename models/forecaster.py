@@ -232,10 +232,11 @@ class Forecaster:
     ) -> pl.DataFrame:
         """Forecasts of every node of a level: node, the level's keys, cutoff, ds, step, y_hat, q….
 
-        A node is the sum of the series in `features`: give all series of the nodes that are asked
-        for, the whole chain's for `total`. `level` is a key of models.metrics.LEVELS. Means are
-        sums of means; the quantiles of all levels come from the same sample paths, those of a
-        series are its own. Raises HorizonTooLong or ValueError for an unknown level.
+        A node is the sum of the series in `features`, of one cutoff: give all series of the nodes
+        that are asked for, the whole chain's for `total`. `level` is a key of
+        models.metrics.LEVELS. Means are sums of means; the quantiles of all levels come from the
+        same sample paths, those of a series are its own. Raises HorizonTooLong or ValueError for an
+        unknown level.
         """
         forecasts = self.forecast(features, plan, horizon)
         shared = self._dependence(features)
