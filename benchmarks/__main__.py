@@ -19,7 +19,7 @@ from benchmarks.rows import Row, paired, plain_row, ratio_row
 from checks import intake
 from data import snapshots, sources
 from data.schema import EVENT_TIME, KEYS
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from data.snapshots import read_snapshot
 from data.warehouse import connect, known_at_morning, query
 from feature_repo import store
@@ -242,7 +242,7 @@ def measure(settings: Settings) -> list[Row]:
 
 def main() -> int:
     """Measures, prints a table and writes the result file; 1 when a target is missed."""
-    rows = measure(Settings())
+    rows = measure(command_settings())
     report.save("pipeline", rows)
     table = Table(title=report.machine())
     for column in ("metric", "unit", "ours", "theirs", "ratio", "target", "met"):

@@ -39,7 +39,7 @@ from benchmarks.worlds import (
 )
 from checks.gates import GateDecision
 from checks.quality import HISTORY_DAYS
-from data.settings import ROOT, Settings
+from data.settings import ROOT, Settings, command_settings
 from data.warehouse import SQL_DIR, known_at_morning, sales_as_of
 from models.forecaster import Forecaster
 
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, default=10, help="how many seeds")
     chosen = parser.parse_args(arguments)
     seeds = (TUNING_SEEDS if chosen.tuning else SEEDS)[: chosen.seeds]
-    weeks = run_seeds(Settings(), seeds)
+    weeks = run_seeds(command_settings(), seeds)
     rows = recall.rows(weeks)
     if chosen.tuning:
         recall.show(weeks)

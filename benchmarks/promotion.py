@@ -17,7 +17,7 @@ from benchmarks import report
 from benchmarks.rows import Row
 from checks.gates import decide_promotion
 from data.schema import KEYS
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from data.snapshots import read_snapshot
 from data.warehouse import connect, query
 from models import gbm
@@ -169,7 +169,7 @@ def _row(metric: str, count: int, target: float, *, most: bool) -> Row:
 def main() -> int:
     """Fits, resamples and adds the rows to gates.json; 1 when a target is missed."""
     try:
-        rows = promotion_rows(Settings())
+        rows = promotion_rows(command_settings())
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.rows import Row, plain_row
-from data.settings import ROOT, Settings
+from data.settings import ROOT, Settings, command_settings
 from models.forecaster import DIGESTS, MANIFEST
 from serving.deploy import current_version, served_model, swap
 from stack.programs import environment
@@ -72,7 +72,7 @@ def rollback_rows(settings: Settings) -> list[Row]:
 
 def main() -> int:
     """Measures once and keeps the row; 1 when it took too long."""
-    settings = Settings()
+    settings = command_settings()
     if served_model(settings) is None:
         print(f"rollback_seconds was not measured: no model serves at {settings.serve_url}.")
         print("Run `make demo`, which leaves the stack up, then measure again:")

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from benchmarks import interfaces
 from benchmarks.browser import USABLE, chromium
-from data.settings import ROOT, Settings
+from data.settings import ROOT, command_settings
 
 IMAGES = ROOT / "docs" / "images"
 WIDE = {"width": 1280, "height": 980}
@@ -50,7 +50,7 @@ def take_planner(browser: Browser, url: str) -> None:
 
 
 def main(wanted: str) -> None:
-    settings = Settings()
+    settings = command_settings()
     with chromium() as browser, interfaces.feast_ui(settings) as feast:
         for shot in interfaces.shots(settings, feast):
             if shot.name.startswith(wanted):

@@ -17,7 +17,7 @@ from benchmarks.hostile import hostile_rows
 from benchmarks.inference import batch_row, m5_rows, profile_rows
 from benchmarks.rest import mlflow_rows, ready_matrix_rows, rest_rows, served
 from benchmarks.rows import Row, plain_row
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from serving.routes.application import create_api
 from serving.service import ForecastService
 
@@ -105,13 +105,14 @@ def main(parts: list[str]) -> int:
     if unknown := set(parts) - PARTS.keys():
         print(f"There is no {', '.join(unknown)}; there are {', '.join(PARTS)}.", file=sys.stderr)
         return 2
+    settings = command_settings()
     rows: list[Row] = []
     failed = False
     for part in parts or USUAL:
         print(f"{part} …", flush=True)
         start = time.monotonic()
         try:
-            found = PARTS[part](Settings())
+            found = PARTS[part](settings)
         except Exception:
             traceback.print_exc()
             failed = True

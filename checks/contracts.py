@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -147,8 +148,10 @@ def _run(path: Path, cursor: Connection, values: dict[str, str | float], as_of: 
     # Before the first import: otherwise Soda sends telemetry and takes over OpenTelemetry's
     # global tracer provider, which MLflow, Prefect and Ray use.
     os.environ["SODA_CORE_TELEMETRY_ENABLED"] = "false"
-    from soda_core.contracts import verify_contract_locally
-    from soda_duckdb import DuckDBDataSource
+    with warnings.catch_warnings():  # of a class of its own, as it is defined
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from soda_core.contracts import verify_contract_locally
+        from soda_duckdb import DuckDBDataSource
 
     return verify_contract_locally(
         data_sources=[DuckDBDataSource.from_existing_cursor(cursor, name=DATA_SOURCE)],

@@ -19,6 +19,11 @@ import yaml
 from fastapi.testclient import TestClient
 
 import demo
+from benchmarks import __main__ as pipeline
+from benchmarks import gates, promotion, screenshots
+from benchmarks import rollback as drill
+from benchmarks import serving as load
+from benchmarks.accuracy import __main__ as accuracy
 from data.settings import ROOT, Settings
 from data.warehouse import connect
 from serving import keys, rollback
@@ -288,6 +293,11 @@ def test_a_wrong_setting_ends_every_command_with_one_sentence(
         lambda: stack(["run"]),
         lambda: keys.main(["list"]),
         lambda: rollback.main("why"),
+        lambda: screenshots.main(""),
+        lambda: load.main(["soak"]),
+        lambda: accuracy.main([]),
+        lambda: gates.main([]),
+        *(pipeline.main, promotion.main, drill.main),
     ]
     for command in commands:
         with pytest.raises(SystemExit) as ended:

@@ -22,7 +22,7 @@ from benchmarks.accuracy.methods import AUTO_ETS, OURS, Bench
 from benchmarks.accuracy.point import bias_rows, point_rows, row
 from benchmarks.rows import Row, plain_row
 from data.schema import KEYS
-from data.settings import Settings
+from data.settings import Settings, command_settings
 from models.metrics import LEVELS, aggregate, level_scales
 
 HEADLINE = (date(2017, 9, 10), date(2017, 10, 8), date(2017, 11, 5), date(2017, 12, 3))
@@ -142,7 +142,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if sum(bool(way) for way in vars(asked).values()) > 1:
         parser.error("choose one of --cutoffs, --m5, other and full")
-    settings = settings_of(Settings().state_dir / "accuracy" / methods.code_of())
+    settings = settings_of(command_settings().state_dir / "accuracy" / methods.code_of())
     if asked.part == "full":
         show(full.measured(settings))
         return 0

@@ -39,7 +39,7 @@ def state(replayed: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_pipeline_is_measured_beside_the_same_done_by_hand(
     state: Settings, results: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "Settings", lambda: state)
+    monkeypatch.setattr(pipeline, "command_settings", lambda: state)
     once = lambda ours, theirs, rounds: paired(ours, theirs, rounds=1)  # noqa: ARG005, E731
     monkeypatch.setattr(pipeline, "paired", once)
     before = sorted(state.state_dir.rglob("*.parquet"))
@@ -56,7 +56,7 @@ def test_fits_of_a_state_are_resampled_into_promotions(
         monkeypatch.setattr(promotion, name, value)
     for parameters in (promotion.QUICK, promotion.OTHER):
         monkeypatch.setitem(parameters, "num_iterations", 5)
-    monkeypatch.setattr(promotion, "Settings", lambda: state)
+    monkeypatch.setattr(promotion, "command_settings", lambda: state)
     assert promotion.main() in (0, 1)
     assert results("gates")[0] == {
         "aa_promotions_per_100",
@@ -67,7 +67,8 @@ def test_fits_of_a_state_are_resampled_into_promotions(
 def test_a_state_without_a_snapshot_is_named_before_it_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(promotion, "Settings", lambda: Settings(state_dir=tmp_path, _env_file=None))
+    empty = Settings(state_dir=tmp_path, _env_file=None)
+    monkeypatch.setattr(promotion, "command_settings", lambda: empty)
     assert promotion.main() == 1
     assert "has no snapshot: run `make demo` first" in capsys.readouterr().err
 

@@ -160,6 +160,17 @@ def test_a_report_becomes_rows_of_its_table(con: Connection, insert: Insert) -> 
     assert frame.columns == [c[0] for c in con.execute("DESCRIBE contract_results").fetchall()]
 
 
+def test_sodas_warning_of_its_own_class_stays_off_the_console() -> None:
+    code = (
+        "import checks.contracts; from datetime import UTC, datetime;"
+        "from duckdb import connect;"
+        "checks.contracts.verify('sales', connect(), as_of=datetime.now(UTC))"
+    )
+    asked = [sys.executable, "-W", "always::DeprecationWarning", "-c", code]
+    said = subprocess.run(asked, check=True, timeout=60, capture_output=True, text=True)
+    assert "soda" not in said.stderr
+
+
 def test_slow_libraries_are_imported_when_they_are_needed() -> None:
     code = (
         "import sys, checks.contracts, checks.drift, checks.gates;"

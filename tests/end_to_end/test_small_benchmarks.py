@@ -79,7 +79,7 @@ def test_a_part_of_the_benchmark_of_the_api_saves_its_rows(
     running: Settings, results: Metrics, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     measured, names = PARTS[part]
-    monkeypatch.setattr(serving, "Settings", lambda: running)
+    monkeypatch.setattr(serving, "command_settings", lambda: running)
     monkeypatch.setitem(serving.PARTS, part, measured)
     assert serving.main([part]) in (0, 1)  # 1: no target is met in a moment
     saved, missing = results("serving")
@@ -94,7 +94,7 @@ def test_a_rollback_is_timed(
 ) -> None:
     one = {"make rollback": rollback.COMMANDS["make rollback"]}
     monkeypatch.setattr(rollback, "COMMANDS", one)
-    monkeypatch.setattr(rollback, "Settings", lambda: running)
+    monkeypatch.setattr(rollback, "command_settings", lambda: running)
     assert rollback.main() in (0, 1)
     assert results("gates")[0] == {"rollback_seconds", "make rollback"}
 
@@ -103,7 +103,7 @@ def test_a_rollback_is_timed(
 def test_every_page_shows_its_rows_on_a_picture(
     running: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screenshots, "Settings", lambda: running)
+    monkeypatch.setattr(screenshots, "command_settings", lambda: running)
     monkeypatch.setattr(screenshots, "IMAGES", tmp_path)
     monkeypatch.setattr(interfaces, "SETTLED", 0)
     screenshots.main("")
