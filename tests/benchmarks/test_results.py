@@ -1,5 +1,6 @@
 """Result files: what does not depend on a machine is what it was; each row knows its commit."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def test_a_kept_row_says_on_which_commit_it_was_measured(
         report.save("some", [plain_row(metric, "s", 1.0)], merge=True)
     assert [row.get("commit") for row in report.read("some")["rows"]] == ["a" * 40, None]
     assert "commit `aaaaaaaaaa`, `bbbbbbbbbb+changes`" in report.table("some")
+
+
+@pytest.mark.parametrize("file", sorted(report.RESULTS.glob("*.json")), ids=lambda f: f.stem)
+def test_what_was_measured_on_changed_code_is_not_kept(file: Path) -> None:
+    found = report.read(file.stem)
+    commits = {found["commit"], *(row.get("commit", found["commit"]) for row in found["rows"])}
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in commits), commits
