@@ -23,9 +23,10 @@ def audit(
     return report
 
 
-def audit_sales(con: Connection, as_of: datetime) -> ContractReport:
+def audit_sales(con: Connection, settings: Settings, as_of: datetime) -> ContractReport:
     """Audits the published sales as a whole."""
-    return audit(con, "sales", "The published sales", as_of)
+    most_days = {"MOST_DAYS": str(settings.steps.days + 1)}
+    return audit(con, "sales", "The published sales", as_of, most_days)
 
 
 def audit_features(

@@ -222,7 +222,7 @@ def _cycle(replay: Replay, cutoff: date) -> tuple[str, list[str]]:
             )
             if taken.report:
                 taken.report.require(taken.name)
-        audit_sales(con, as_of).require("The published sales")
+        audit_sales(con, settings, as_of).require("The published sales")
         snapshot = snapshots.snapshot(con, settings, as_of, settings.horizon)
         write_features(settings, con, snapshot.folder)
         series = snapshot.series().height

@@ -76,7 +76,7 @@ def due_days(
 def audit_sales(settings: Settings) -> None:
     """Verifies the contract of the published sales as a whole; a breach fails the run."""
     with connect(settings) as con:
-        show(audits.audit_sales(con, clock(settings, con)[1]), "The published sales")
+        show(audits.audit_sales(con, settings, clock(settings, con)[1]), "The published sales")
 
 
 @flow(flow_run_name="ingest")

@@ -164,7 +164,7 @@ def apply(
 
     `times` (n,) are those of their series, see Calibration.times. Any level between 0 and 1 can be
     asked for: a one-sided service level as well as the ends of an interval. A forecast of 0 has
-    quantiles of 0. Each is a number of units that can be sold.
+    quantiles of 0; models.counts says which are whole units.
     """
     cell, table = calibration.cells(y_hat, step)
     used, at = np.unique(cell, return_inverse=True)  # of one series a few of all cells

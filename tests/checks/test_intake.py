@@ -92,7 +92,7 @@ def test_of_two_corrections_at_one_time_the_later_counts_and_the_sales_keep_thei
     at = known_at_morning(NEXT_DAY, "UTC") + timedelta(hours=1)
     for y in (30.0, 31.0):
         assert receive(DAY.head(1).with_columns(y=pl.lit(y)), at).publication is not None
-    assert audit_sales(con, at).ok
+    assert audit_sales(con, Settings(_env_file=None), at).ok
     ways = (sales_as_of(con, at), known_versions(query(con, "sales_versions"), at))
     for known in ways:
         assert known.join(DAY.head(1), on=[*KEYS, "ds"], how="semi")["y"].to_list() == [31.0]
@@ -112,4 +112,4 @@ def test_the_original_file_takes_a_correction_back_and_delivered_twice_it_is_loa
         at = known_at_morning(NEXT_DAY, "UTC") + timedelta(hours=1)
         known = sales_as_of(con, at).join(rows.head(1), on=[*KEYS, "ds"], how="semi")
         assert known["y"].to_list() == rows["y"].head(1).to_list()
-    assert audit_sales(con, at).ok
+    assert audit_sales(con, Settings(_env_file=None), at).ok

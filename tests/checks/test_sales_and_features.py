@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from checks import contracts
+from checks.audits import audit_sales
 from checks.contracts import ContractReport, verify
 from data.schema import DEMAND_FEATURES
+from data.settings import Settings
 from data.warehouse import Connection
 
 Make = Callable[[date, date], pl.DataFrame]
@@ -82,6 +84,17 @@ def test_each_promise_of_the_sales_is_checked(
 ) -> None:
     publish(insert, change(deliveries(DAY - timedelta(days=1), DAY)))
     assert failing(verify("sales", con, as_of=AS_OF)) == expected
+
+
+@pytest.mark.parametrize(("frequency", "oldest"), [("1d", 1), ("1w", 7)])
+def test_the_newest_sales_are_at_most_a_step_and_a_day_old(
+    con: Connection, insert: Insert, deliveries: Make, frequency: Any, oldest: int
+) -> None:
+    settings = Settings(frequency=frequency, _env_file=None)
+    publish(insert, later(oldest)(deliveries(DAY - timedelta(days=1), DAY)))
+    assert audit_sales(con, settings, AS_OF).ok
+    breached = audit_sales(con, settings, AS_OF + timedelta(days=1))
+    assert failing(breached) == {"days since the last day of sales": oldest + 2}
 
 
 def test_sales_of_a_batch_that_was_rejected_fail(

@@ -237,3 +237,8 @@ def test_after_an_upgrade_a_training_has_no_champion_to_beat_and_the_decision_na
     assert decision.outcome == "pass"
     assert decision.reasons[0].startswith("no champion to compare with; loss is 0.70 times")
     assert f"Model version {version} has a manifest of another shape" in decision.reasons[1]
+
+
+def test_where_there_is_no_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert registry._commit() == "unknown"
