@@ -148,7 +148,7 @@ def _run(path: Path, cursor: Connection, values: dict[str, str | float], as_of: 
     # Before the first import: otherwise Soda sends telemetry and takes over OpenTelemetry's
     # global tracer provider, which MLflow, Prefect and Ray use.
     os.environ["SODA_CORE_TELEMETRY_ENABLED"] = "false"
-    with warnings.catch_warnings():  # of a class of its own, as it is defined
+    with warnings.catch_warnings():  # Soda defines a class of one that it deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
         from soda_core.contracts import verify_contract_locally
         from soda_duckdb import DuckDBDataSource

@@ -9,9 +9,7 @@ PLAUSIBLE_AFTER_REPEATS = (0.5, 2.0)  # over those of a champion that only repea
 PLAUSIBLE_REQUEST = (0.5, 2.0)  # of one golden request: a few series may well move more than all
 SLOWER = 1.2  # p95 over the champion's
 FAST_MS = 250.0  # nobody waits for less, whatever the champion's p95 was
-HEAVIER_MB = (
-    200.0  # resident, that loading a version takes: replicas must not outgrow their machine
-)
+HEAVIER_MB = 200.0  # resident, of loading a version: replicas must not outgrow their machine
 
 
 @dataclass(frozen=True)
